@@ -1,0 +1,1 @@
+"""The door through which verl loads NTHR (entry point group ``verl.plugins``)."""
