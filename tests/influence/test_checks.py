@@ -1,0 +1,49 @@
+"""Wrong arguments get an error that names them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests.influence.batches import random_batch
+from verl_nthr import nthr_weights
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"hidden": torch.zeros(3)}, ValueError, "hidden"),
+        ({"hidden": torch.zeros(3, 4, dtype=torch.long)}, ValueError, "hidden"),
+        ({"unembedding": torch.zeros(23, 12)}, ValueError, r"unembedding must be \[V, 11\]"),
+        ({"token_ids": torch.zeros(2, dtype=torch.long)}, ValueError, "token_ids"),
+        ({"correct": torch.zeros(7)}, ValueError, "correct must be bool"),
+        ({"correct": torch.zeros(5, dtype=torch.bool)}, ValueError, "correct"),
+        ({"log_probs": torch.zeros(3)}, ValueError, "log_probs"),
+        ({"bias": torch.zeros(3)}, ValueError, "bias"),
+        ({"temperature": 0.0}, ValueError, "temperature must be positive"),
+        ({"temperature": math.nan}, ValueError, "temperature must be positive"),
+        ({"temperature": torch.ones(3)}, ValueError, r"temperature must be a number or \[R\]"),
+        ({"beta": math.nan}, ValueError, "beta=nan"),
+        ({"beta": math.inf}, ValueError, "beta=inf"),
+        ({"eta": 1.5}, ValueError, "eta=1.5"),
+        ({"eta": "half"}, ValueError, "eta='half'"),
+        ({"eta": True}, ValueError, "eta=True"),
+        ({"vocabulary": "all"}, ValueError, "vocabulary='all'"),
+        ({"group": torch.tensor([0, 0, 0, 0, 0, 0, -2])}, IndexError, "group must be at least -1"),
+    ],
+)
+def test_wrong_arguments(change: dict, error: type[Exception], message: str) -> None:
+    arguments = random_batch(1).arguments(None)
+    with pytest.raises(error, match=message):
+        nthr_weights(**(arguments | change))
+
+
+def test_indices_out_of_range() -> None:
+    arguments = random_batch(1).arguments(None)
+    for name, limit in (("token_ids", 23), ("response", 7)):
+        wrong = arguments[name].clone()
+        wrong[0] = limit
+        with pytest.raises(IndexError, match=f"{name} must be at least 0 and below {limit}"):
+            nthr_weights(**(arguments | {name: wrong}))
