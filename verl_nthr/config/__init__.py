@@ -1,0 +1,1 @@
+"""Packaged hydra configuration (``pkg://verl_nthr.config``)."""

@@ -42,11 +42,19 @@ class TokenSharding:
                 raise
             self._error = self._error or error
 
+    def agree(self, device: torch.device) -> None:
+        """Raise on every rank if any rank has kept an error.
+
+        Raises:
+            Exception: the error that this rank kept, or RuntimeError if another rank kept one.
+        """
+        self.sum(torch.zeros(0, device=device))
+
     def sum(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """All-reduce float32 tensors of equal shapes on every rank by summation, as one flat buffer.
 
         Raises:
-            Exception: the error that this rank kept, or RuntimeError if another rank kept one.
+            Exception: as :meth:`agree`.
         """
         if self.size == 1:
             return tensors
@@ -61,7 +69,7 @@ class TokenSharding:
         """Ascending unique values of the int64 ``keys`` [N_rank] of all ranks.
 
         Raises:
-            Exception: as :meth:`sum`.
+            Exception: as :meth:`agree`.
         """
         if self.size == 1:
             return torch.unique(keys)

@@ -1,0 +1,118 @@
+"""What NTHR cannot run with is refused on the driver, before Ray starts a worker."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+import wrapt
+from omegaconf import DictConfig, OmegaConf
+from packaging.specifiers import SpecifierSet
+
+from verl_nthr.integration.estimators import ESTIMATORS, estimator_of
+from verl_nthr.integration.options import NTHRConfigError, NTHROptions
+
+SUPPORTED_VERL = SpecifierSet(">=0.9,<0.10", prereleases=True)
+STRATEGIES = ("fsdp", "fsdp2")
+TRAINER_MODES = ("sync",)
+
+
+def override_config(config_module: ModuleType) -> None:
+    """Wrap ``verl.utils.config.validate_config`` (0.9), which ``verl.trainer.main_ppo`` calls before it starts Ray."""
+    wrapt.wrap_function_wrapper(config_module, "validate_config", _validate_config)
+
+
+def _validate_config(
+    wrapped: Callable[..., None], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    wrapped(*args, **kwargs)
+    check_run(kwargs["config"] if "config" in kwargs else args[0])
+
+
+def check_run(config: DictConfig) -> None:
+    """Check a whole training configuration of ``verl.trainer.main_ppo``.
+
+    Raises:
+        NTHRConfigError: NTHR is asked for and cannot run so; the message lists every reason.
+    """
+    if estimator_of(config) is None:
+        if config.algorithm.get("nthr"):
+            warnings.warn(
+                f"algorithm.nthr has no effect with algorithm.adv_estimator={config.algorithm.adv_estimator}; "
+                f"it belongs to {', '.join(ESTIMATORS)}",
+                stacklevel=2,
+            )
+        return
+    problems = list(_problems(config))
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        raise NTHRConfigError(f"algorithm.adv_estimator={config.algorithm.adv_estimator} cannot run:\n{listing}")
+
+
+def _problems(config: DictConfig) -> Iterator[str]:
+    try:
+        NTHROptions.from_config(config.algorithm)
+    except NTHRConfigError as error:
+        yield str(error)
+    installed = version("verl")
+    if installed not in SUPPORTED_VERL:
+        yield f"verl=={installed} is installed; supported is verl{SUPPORTED_VERL}, so install one of those"
+    for key, allowed, reason in _REQUIREMENTS:
+        value = OmegaConf.select(config, key, default=None)
+        if value is not None and not allowed(value):
+            yield f"{key}={value}: {reason}"
+
+
+def _one_of(values: tuple[str, ...]) -> Callable[[Any], bool]:
+    return lambda value: value in values
+
+
+_REQUIREMENTS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("trainer.use_v1", bool, "the legacy trainer is not covered; set trainer.use_v1=True"),
+    (
+        "trainer.v1.trainer_mode",
+        _one_of(TRAINER_MODES),
+        f"not covered yet; set trainer.v1.trainer_mode={'|'.join(TRAINER_MODES)}",
+    ),
+    (
+        "actor_rollout_ref.rollout.n",
+        lambda value: value >= 2,
+        "a group needs several responses to compare; set it to 2 or more, as actor_rollout_ref.rollout.n=8",
+    ),
+    (
+        "actor_rollout_ref.rollout.temperature",
+        lambda value: value > 0,
+        "the scores are taken at the sampling temperature; set it above 0",
+    ),
+    (
+        "algorithm.rollout_correction.bypass_mode",
+        lambda value: not value,
+        "bypass mode skips the old-log-prob pass from which the scores come; set it to False",
+    ),
+    (
+        "actor_rollout_ref.actor.strategy",
+        _one_of(STRATEGIES),
+        f"this engine is not covered yet; set actor_rollout_ref.actor.strategy={'|'.join(STRATEGIES)}",
+    ),
+    (
+        "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size",
+        lambda value: value == 1,
+        "sequence parallelism is not covered yet; set it to 1",
+    ),
+    (
+        "actor_rollout_ref.actor.ulysses_sequence_parallel_size",
+        lambda value: value == 1,
+        "sequence parallelism is not covered yet; set it to 1",
+    ),
+    (
+        "actor_rollout_ref.model.use_fused_kernels",
+        lambda value: not value,
+        "fused kernels never form the logits and are not covered yet; set it to False",
+    ),
+    ("actor_rollout_ref.model.lora_rank", lambda value: value <= 0, "LoRA is not covered yet; set it to 0"),
+    ("actor_rollout_ref.model.lora.rank", lambda value: value <= 0, "LoRA is not covered yet; set it to 0"),
+    ("actor_rollout_ref.model.lora_adapter_path", lambda value: False, "LoRA is not covered yet; set it to null"),
+)

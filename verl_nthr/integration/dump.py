@@ -1,0 +1,106 @@
+"""One JSON line a response with the score and weight of every token: ``algorithm.nthr.token_dump_dir``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from verl_nthr.influence.selection import penalty_factor
+from verl_nthr.integration.groups import Groups, session_of_key
+from verl_nthr.integration.options import NTHROptions
+from verl_nthr.integration.request import SCORE, THRESHOLD, WEIGHT
+
+if TYPE_CHECKING:
+    from tensordict import TensorDict
+    from transformers import PreTrainedTokenizerBase
+
+SCHEMA = 1
+COLUMNS = ("prompts", "responses", "response_mask", "rm_scores", "old_log_probs", SCORE, WEIGHT, THRESHOLD)
+
+
+def write_step(folder: str | Path, step: int, records: Iterator[dict[str, Any]]) -> Path:
+    """Write ``<folder>/<step>.jsonl``, one strict JSON object a line, whole or not at all."""
+    path = Path(folder) / f"{step}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".jsonl.part")
+    with partial.open("w", encoding="utf-8") as lines:
+        for record in records:
+            lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    os.replace(partial, path)
+    return path
+
+
+def response_records(
+    step: int,
+    keys: list[str],
+    columns: TensorDict,
+    base_advantage: Tensor,
+    groups: Groups,
+    options: NTHROptions,
+    tokenizer: PreTrainedTokenizerBase,
+) -> Iterator[dict[str, Any]]:
+    """The records of a step, group by group; padding rows are left out.
+
+    Args:
+        step: the training step.
+        keys: B TransferQueue keys.
+        columns: :data:`COLUMNS` of the same rows.
+        base_advantage: [B, response length] jagged, before the weights.
+        groups: the batch's groups.
+        options: the run's options.
+        tokenizer: decodes prompts, responses and single tokens.
+    """
+    eta = penalty_factor(options.eta, groups.success_rate)
+    jagged = {name: columns[name].unbind() for name in COLUMNS if name != THRESHOLD}
+    advantages = base_advantage.unbind()
+    indices: dict[str, int] = {}
+    for row in sorted(range(len(keys)), key=lambda row: _sort_key(keys[row])):
+        if math.isnan(float(groups.success_rate[row])):
+            continue
+        uid, _ = session_of_key(keys[row])
+        indices[uid] = indices.get(uid, -1) + 1
+        token_ids, mask = jagged["responses"][row].tolist(), jagged["response_mask"][row].int().tolist()
+        mixed = int(groups.response[row]) >= 0
+        yield {
+            "schema": SCHEMA,
+            "step": step,
+            "uid": uid,
+            "response_index": indices[uid],
+            "prompt": tokenizer.decode(jagged["prompts"][row].tolist()),
+            "response": tokenizer.decode(token_ids),
+            "tokens": [tokenizer.decode([token]) for token in token_ids],
+            "token_ids": token_ids,
+            "mask": mask,
+            "log_probs": _numbers(jagged["old_log_probs"][row]),
+            "scores": _numbers(jagged[SCORE][row]),
+            "weights": _numbers(jagged[WEIGHT][row]),
+            "reward": _number(float(jagged["rm_scores"][row].sum())),
+            "correct": bool(groups.row_correct[row]),
+            "advantage": _number(_advantage(advantages[row].tolist(), mask)),
+            "tau": _number(float(columns[THRESHOLD][row])) if mixed else None,
+            "eta": _number(float(eta[row])) if mixed else None,
+            "success_rate": _number(float(groups.success_rate[row])),
+        }
+
+
+def _sort_key(key: str) -> tuple[str, int, int]:
+    uid, session, index = key.rsplit("_", 2)
+    return uid, int(session), int(index)
+
+
+def _advantage(values: list[float], mask: list[int]) -> float:
+    return next((value for value, inside in zip(values, mask, strict=True) if inside), 0.0)
+
+
+def _numbers(values: Tensor) -> list[float | None]:
+    return [_number(value) for value in values.tolist()]
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,121 @@
+"""Which rows of a batch are the responses of which prompt group, and which of them are correct."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from verl_nthr.influence.selection import success_rates
+from verl_nthr.integration.options import REWARD_METRIC
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The responses of a batch; axis B runs over rows, R over the responses of mixed groups, G over mixed groups.
+
+    A response is a session: all outputs of a multi-output session, as ``{uid}_{session}_{index}`` of one session, share
+    one entry.
+
+    Attributes:
+        response: [B] int64, the row's response, −1 for rows of homogeneous groups and for padding rows.
+        group: [R] int64, mixed group of each response.
+        correct: [R] bool.
+        success_rate: [B] float32, p of the row's group, nan for padding rows.
+        row_correct: [B] bool, False for padding rows.
+        num_mixed: G.
+        num_groups: prompt groups of the batch, homogeneous ones included.
+    """
+
+    response: Tensor
+    group: Tensor
+    correct: Tensor
+    success_rate: Tensor
+    row_correct: Tensor
+    num_mixed: int
+    num_groups: int
+
+
+def session_of_key(key: str) -> tuple[str, str]:
+    """(uid, session) of a TransferQueue key ``{uid}_{session}_{index}``.
+
+    Raises:
+        ValueError: the key has another form.
+    """
+    parts = key.rsplit("_", 2)
+    if len(parts) != 3:
+        raise ValueError(f"TransferQueue key {key!r} is not of the form uid_session_index")
+    return parts[0], parts[1]
+
+
+def group_responses(keys: Sequence[str], is_padding: Sequence[bool], is_correct: Sequence[bool]) -> Groups:
+    """Group rows by the uid of their keys.
+
+    Args:
+        keys: B TransferQueue keys.
+        is_padding: B flags; such rows take no part.
+        is_correct: B flags.
+    """
+    sessions: dict[tuple[str, str], int] = {}
+    uids: dict[str, int] = {}
+    session_group: list[int] = []
+    session_correct: list[bool] = []
+    session_of_row: list[int] = []
+    for key, padding, correct in zip(keys, is_padding, is_correct, strict=True):
+        if padding:
+            session_of_row.append(-1)
+            continue
+        session = session_of_key(key)
+        if session not in sessions:
+            sessions[session] = len(sessions)
+            session_group.append(uids.setdefault(session[0], len(uids)))
+            session_correct.append(bool(correct))
+        session_of_row.append(sessions[session])
+
+    group = torch.tensor(session_group, dtype=torch.int64)
+    correct_S = torch.tensor(session_correct, dtype=torch.bool)
+    success_rate = success_rates(group, correct_S, len(uids))
+    mixed = (success_rate > 0) & (success_rate < 1)
+    index_of_mixed = torch.where(mixed, mixed.cumsum(0) - 1, -1)
+    in_play = mixed[group]
+    response_of_session = torch.where(in_play, in_play.cumsum(0) - 1, -1)
+
+    # the last entry stands for padding rows
+    row = torch.tensor(session_of_row, dtype=torch.int64)
+    minus_one = torch.tensor([-1])
+    return Groups(
+        response=torch.cat([response_of_session, minus_one])[row],
+        group=index_of_mixed[group][in_play],
+        correct=correct_S[in_play],
+        success_rate=torch.cat([success_rate[group], torch.tensor([torch.nan])])[row],
+        row_correct=torch.cat([correct_S, torch.tensor([False])])[row],
+        num_mixed=int(mixed.sum()),
+        num_groups=len(uids),
+    )
+
+
+def metric_values(metric: str, rm_scores: Sequence[Tensor], extra_fields: Sequence[object]) -> list[float]:
+    """The metric that decides correctness, one value a row.
+
+    Args:
+        metric: "reward" for the sum of verl's unshaped ``rm_scores``, else an entry of ``reward_extra_info``.
+        rm_scores: B tensors [response length].
+        extra_fields: B dicts that may hold ``reward_extra_info``; read only for other metrics than "reward".
+
+    Raises:
+        KeyError: a row has no such entry.
+    """
+    if metric == REWARD_METRIC:
+        return [float(scores.sum()) for scores in rm_scores]
+    values = []
+    for fields in extra_fields:
+        extra_info = fields.get("reward_extra_info", {}) if isinstance(fields, dict) else {}
+        if metric not in extra_info:
+            raise KeyError(
+                f"algorithm.nthr.metric={metric}: the reward function returned no such entry (it returned "
+                f"{sorted(extra_info) or 'none'}); return it in the reward's dict, or use algorithm.nthr.metric=reward"
+            )
+        values.append(float(extra_info[metric]))
+    return values

@@ -1,0 +1,79 @@
+"""The options of ``algorithm.nthr``."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from verl_nthr.influence.selection import check_beta, check_eta
+
+VOCABULARIES = ("response", "full")
+REWARD_METRIC = "reward"
+
+
+class NTHRConfigError(ValueError):
+    """A setting that NTHR cannot run with; the message names the key, the value and the way out."""
+
+
+@dataclass(frozen=True)
+class NTHROptions:
+    """Options of NTHR; every field is a key below ``algorithm.nthr``."""
+
+    beta: float = 1.0
+    """β of the threshold τ = β · min s̄⁺; ``-inf`` selects every token of a wrong answer in a mixed group."""
+
+    eta: str | float = "balanced"
+    """Factor of a selected token's advantage: ``balanced`` = 2·|0.5 − p|, ``p``, ``1-p``, or a number in [0, 1]."""
+
+    vocabulary: str = "response"
+    """Coordinates of the prediction errors: ``response`` (the group's own token ids) or ``full``."""
+
+    anchor_includes_self: bool = True
+    """Whether s̄⁺ counts the influence of a correct response on itself."""
+
+    reward_threshold: float = 0.5
+    """A response is correct if its ``metric`` is at least this."""
+
+    metric: str = REWARD_METRIC
+    """``reward`` is verl's unshaped score; any other name is an entry of the reward's extra info, as ``acc``."""
+
+    token_dump_dir: str | None = None
+    """Folder for ``<step>.jsonl`` with the score and weight of every response token; nothing is written if null."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beta", check_beta(self.beta))
+        object.__setattr__(self, "eta", check_eta(self.eta))
+        if self.vocabulary not in VOCABULARIES:
+            raise ValueError(f"vocabulary={self.vocabulary!r}: use one of {', '.join(VOCABULARIES)}")
+        if not isinstance(self.anchor_includes_self, bool):
+            raise ValueError(f"anchor_includes_self={self.anchor_includes_self!r}: use true or false")
+        if isinstance(self.reward_threshold, bool) or not isinstance(self.reward_threshold, int | float):
+            raise ValueError(f"reward_threshold={self.reward_threshold!r}: use a number")
+        if not isinstance(self.metric, str) or not self.metric:
+            raise ValueError(f"metric={self.metric!r}: use 'reward' or the name of an entry of the reward's extra info")
+        if self.token_dump_dir is not None and not isinstance(self.token_dump_dir, str):
+            raise ValueError(f"token_dump_dir={self.token_dump_dir!r}: use a path or null")
+
+    @classmethod
+    def from_config(cls, algorithm: Mapping[str, Any]) -> NTHROptions:
+        """From verl's ``algorithm`` node; without an ``nthr`` entry all options have their defaults.
+
+        Raises:
+            NTHRConfigError: an unknown option or a bad value.
+        """
+        node = algorithm.get("nthr") or {}
+        if not isinstance(node, Mapping):
+            raise NTHRConfigError(f"algorithm.nthr={node!r}: give options, as algorithm.nthr.beta=1.0")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in node:
+            if name not in known:
+                close = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"did you mean algorithm.nthr.{close[0]}?" if close else f"the options are {', '.join(known)}"
+                raise NTHRConfigError(f"algorithm.nthr.{name}={node[name]!r} is no option of NTHR; {hint}")
+        try:
+            return cls(**{str(name): value for name, value in node.items()})
+        except ValueError as error:
+            raise NTHRConfigError(f"algorithm.nthr.{error}") from None

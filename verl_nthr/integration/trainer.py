@@ -1,0 +1,127 @@
+"""NTHR on the driver: ask for scores before the old-log-prob pass, weight the advantages after verl computed them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+import wrapt
+
+from verl_nthr.integration import dump
+from verl_nthr.integration.estimators import estimator_of
+from verl_nthr.integration.groups import Groups, group_responses, metric_values
+from verl_nthr.integration.metrics import step_metrics
+from verl_nthr.integration.options import REWARD_METRIC, NTHROptions
+from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, WEIGHT, ScoringRequest
+
+if TYPE_CHECKING:
+    from tensordict import TensorDict
+    from transfer_queue import KVBatchMeta
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+
+def override_trainer_base(trainer_base: ModuleType) -> None:
+    """Wrap two methods of ``verl.trainer.ppo.v1.trainer_base.PPOTrainer`` (0.9).
+
+    ``_compute_old_log_prob`` keeps only log-probs and entropies, and ``_compute_advantage`` hands an estimator neither
+    log-probs nor anything else that the workers computed.
+    """
+    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._compute_old_log_prob", _compute_old_log_prob)
+    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._compute_advantage", _compute_advantage)
+
+
+def _compute_old_log_prob(
+    wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> KVBatchMeta:
+    if estimator_of(trainer.config) is None:
+        return wrapped(*args, **kwargs)
+    return compute_old_log_prob(wrapped, trainer, *args, **kwargs)
+
+
+def compute_old_log_prob(
+    verl_pass: Callable[..., KVBatchMeta], trainer: PPOTrainer, batch: KVBatchMeta, metrics: dict[str, Any]
+) -> KVBatchMeta:
+    """verl's pass over a batch that carries a scoring request; adds the step's ``nthr/*`` metrics."""
+    import transfer_queue as tq
+    from tensordict import TensorDict
+
+    options = NTHROptions.from_config(trainer.config.algorithm)
+    groups = read_groups(batch, options)
+    response = TensorDict({RESPONSE: groups.response}, batch_size=len(batch))
+    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=response)
+    batch.extra_info[REQUEST] = ScoringRequest(groups.group, groups.correct, groups.num_mixed, options)
+    try:
+        output = verl_pass(batch, metrics=metrics)
+    finally:
+        # extra info stays with the batch: a later pass, as LoRA's reference, is not to be scored
+        del batch.extra_info[REQUEST]
+    output.extra_info.pop(REQUEST, None)
+    columns = _read(output, SCORE, THRESHOLD, SECONDS)
+    metrics.update(step_metrics(groups, options, columns[SCORE], columns[THRESHOLD], columns[SECONDS]))
+    return output
+
+
+def _compute_advantage(
+    wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> KVBatchMeta:
+    if estimator_of(trainer.config) is None:
+        return wrapped(*args, **kwargs)
+    return compute_advantage(wrapped, trainer, *args, **kwargs)
+
+
+def compute_advantage(
+    verl_advantage: Callable[..., KVBatchMeta], trainer: PPOTrainer, batch: KVBatchMeta, metrics: dict[str, Any]
+) -> KVBatchMeta:
+    """The base advantage times the weights (Algorithm 1 of arXiv 2505.18830); ``returns`` stay the base's."""
+    import transfer_queue as tq
+    from tensordict import TensorDict
+
+    batch = verl_advantage(batch, metrics=metrics)
+    columns = _read(batch, "advantages", WEIGHT)
+    base, weight = columns["advantages"], columns[WEIGHT]
+    weighted = torch.nested.nested_tensor_from_jagged(base.values() * weight.values(), base.offsets())
+    options = NTHROptions.from_config(trainer.config.algorithm)
+    if options.token_dump_dir is not None:
+        records = dump.response_records(
+            trainer.global_steps,
+            batch.keys,
+            _read(batch, *dump.COLUMNS),
+            base,
+            read_groups(batch, options),
+            options,
+            trainer.tokenizer,
+        )
+        dump.write_step(options.token_dump_dir, trainer.global_steps, records)
+    fields = TensorDict({"advantages": weighted}, batch_size=len(batch))
+    return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+
+
+def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
+    """Group the rows of a batch and decide which of them are correct, by verl's unshaped scores or extra info."""
+    if options.metric == REWARD_METRIC:
+        values = metric_values(options.metric, _read(batch, "rm_scores")["rm_scores"].unbind(), ())
+    else:
+        values = metric_values(options.metric, (), list(_read(batch, "extra_fields")["extra_fields"]))
+    is_padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
+    return group_responses(batch.keys, is_padding, [value >= options.reward_threshold for value in values])
+
+
+def _read(batch: KVBatchMeta, *fields: str) -> TensorDict:
+    """Columns of a batch.
+
+    Raises:
+        RuntimeError: a column is missing, because the workers ran without this plugin.
+    """
+    import transfer_queue as tq
+
+    data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(fields))
+    missing = [field for field in fields if field not in data.keys()]  # noqa: SIM118 - a TensorDict has no `in`
+    if missing:
+        raise RuntimeError(
+            f"the workers returned no {', '.join(missing)}: they ran without verl-nthr. Install it in the environment "
+            "of the Ray workers and do not disable it by VERL_USE_EXTERNAL_PLUGINS; `verl-nthr doctor` shows what is "
+            "loaded there"
+        )
+    return data
