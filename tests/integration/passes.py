@@ -1,0 +1,215 @@
+"""Old-log-prob passes of verl's real FSDP engine on the CPU platform, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TEMPERATURE = 0.7
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch of B rows: prompts and responses as lists of ids, and who belongs to which group."""
+
+    prompts: list[list[int]]
+    responses: list[list[int]]
+    masks: list[list[int]]
+    group: list[int]
+    """Prompt group of each row, −1 for a padding row."""
+    correct: list[bool]
+
+    def in_play(self) -> list[bool]:
+        """Rows of groups with correct and wrong answers."""
+        kinds = {x: {c for y, c in zip(self.group, self.correct, strict=True) if x == y} for x in set(self.group)}
+        return [x >= 0 and len(kinds[x]) == 2 for x in self.group]
+
+
+def make_rows(seed: int, vocab_size: int) -> Rows:
+    """Twelve rows: two mixed groups, one all correct, one all wrong, a padding row; ragged, with masked-out tokens."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def ids(low: int, high: int) -> list[int]:
+        length = int(torch.randint(low, high, (1,), generator=rng))
+        return torch.randint(4, vocab_size, (length,), generator=rng).tolist()
+
+    group = [0, 1, 2, 0, 3, 1, 0, -1, 2, 1, 3, 0]
+    correct = [True, False, True, False, False, True, False, False, True, False, False, True]
+    prompt_of_group = [ids(2, 9) for _ in range(4)]
+    responses = [ids(2, 12) for _ in group]
+    responses[3] = responses[3][:1]  # a single token
+    masks = [[1] * len(response) for response in responses]
+    masks[6][len(masks[6]) // 2] = 0  # an observation in the middle
+    masks[7] = [0] * len(masks[7])
+    masks[9][-1] = 0
+    return Rows([prompt_of_group[x] if x >= 0 else [4] for x in group], responses, masks, group, correct)
+
+
+def make_model(folder: Path, *, tied: bool) -> None:
+    """A random model whose next-token distributions are far from uniform, with a bias-free output layer."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from tests.toy import make_tokenizer
+
+    tokenizer = make_tokenizer()
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=tied,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(1)
+    model = Qwen2ForCausalLM(config).float()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.copy_(1 + 0.3 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to run the pass."""
+
+    strategy: str
+    packed: bool
+    dynamic: bool
+    tied: bool = False
+    dtype: str = "fp32"
+    vocabulary: str = "response"
+    anchor_includes_self: bool = True
+    beta: float = 0.03
+    """Random models score the tokens of wrong answers far below the anchors: this selects about half of them."""
+
+
+def build_engine(model: str, case: Case) -> Any:
+    """verl's engine for a case; call with ``VERL_PLATFORM=cpu`` in an initialised process group."""
+    import verl.workers.engine  # noqa: F401 - registers the engines
+    from verl.trainer.config import CheckpointConfig
+    from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
+    from verl.workers.engine import EngineRegistry
+
+    model_config = HFModelConfig(
+        path=model,
+        use_remove_padding=case.packed,
+        override_config={"attn_implementation": "sdpa"},
+        enable_gradient_checkpointing=False,
+    )
+    engine_config = FSDPEngineConfig(
+        strategy=case.strategy,
+        model_dtype="fp32",
+        mixed_precision={"param_dtype": case.dtype, "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
+        use_torch_compile=False,
+        use_remove_padding=case.packed,
+    )
+    engine = EngineRegistry.get_engine_cls("language_model", case.strategy)(
+        model_config=model_config,
+        engine_config=engine_config,
+        optimizer_config=FSDPOptimizerConfig(lr=1e-3, total_training_steps=10, clip_grad=1.0),
+        checkpoint_config=CheckpointConfig(),
+    )
+    engine.initialize()
+    return engine
+
+
+def make_data(rows: Rows, mine: list[int], case: Case, *, request: Any = None) -> Any:
+    """The rows ``mine`` as a worker gets them."""
+    from tensordict import TensorDict
+    from verl.utils import tensordict_utils as tu
+
+    from verl_nthr.integration.groups import group_responses
+    from verl_nthr.integration.request import REQUEST, RESPONSE
+
+    def jagged(values: list[list[int]]) -> Tensor:
+        return torch.nested.as_nested_tensor([torch.tensor(v) for v in values], layout=torch.jagged)
+
+    sequences = [rows.prompts[i] + rows.responses[i] for i in mine]
+    masks = jagged([rows.masks[i] for i in mine])
+    groups = group_responses(
+        [f"uid{x}_{i}_0" for i, x in enumerate(rows.group)], [x < 0 for x in rows.group], rows.correct
+    )
+    data = TensorDict(
+        {
+            "input_ids": jagged(sequences),
+            "position_ids": jagged([list(range(len(s))) for s in sequences]),
+            "prompts": jagged([rows.prompts[i] for i in mine]),
+            "responses": jagged([rows.responses[i] for i in mine]),
+            "response_mask": masks,
+            "loss_mask": masks,
+            RESPONSE: groups.response[mine],
+        },
+        batch_size=[len(mine)],
+    )
+    tu.assign_non_tensor(
+        data,
+        temperature=TEMPERATURE,
+        calculate_entropy=True,
+        use_remove_padding=case.packed,
+        use_dynamic_bsz=case.dynamic,
+        max_token_len_per_gpu=48,
+        micro_batch_size_per_gpu=2,
+    )
+    if request is not None:
+        tu.assign_non_tensor_data(data, REQUEST, request(groups))
+    return data
+
+
+def run_pass(rank: int, model: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any]]:
+    """For every case: the pass without and with a request, on this rank's rows (every second one for two ranks)."""
+    os.environ["VERL_PLATFORM"] = "cpu"
+    import torch.distributed as dist
+
+    from verl_nthr.integration.options import NTHROptions
+    from verl_nthr.integration.request import SCORE, THRESHOLD, WEIGHT, ScoringRequest
+
+    world_size = dist.get_world_size()
+    mine = list(range(len(rows.group)))[rank::world_size]
+    results = []
+    for case in cases:
+        engine = build_engine(f"{model}/{'tied' if case.tied else 'untied'}", case)
+        forwards: list[int] = []
+        layer = engine.module.get_output_embeddings()
+        hooks = len(layer._forward_pre_hooks)
+        engine.module.register_forward_hook(lambda *_, count=forwards: count.append(1))
+        options = NTHROptions(
+            beta=case.beta, vocabulary=case.vocabulary, anchor_includes_self=case.anchor_includes_self
+        )
+
+        def request(groups: Any, options: NTHROptions = options) -> ScoringRequest:
+            return ScoringRequest(groups.group, groups.correct, groups.num_mixed, options)
+
+        with engine.eval_mode():
+            plain = engine.infer_batch(make_data(rows, mine, case))["model_output"]
+        plain_forwards = len(forwards)
+        with engine.eval_mode():
+            scored = engine.infer_batch(make_data(rows, mine, case, request=request))["model_output"]
+        results.append(
+            {
+                "mine": mine,
+                "plain_keys": sorted(plain),
+                "same_outputs": all(
+                    torch.equal(plain[key].values(), scored[key].values()) for key in ("log_probs", "entropy")
+                ),
+                "forwards": (plain_forwards, len(forwards) - plain_forwards),
+                "left_behind": ("prepare_model_outputs" in vars(engine), len(layer._forward_pre_hooks) - hooks),
+                "scores": [x.tolist() for x in scored[SCORE].unbind()],
+                "weights": [x.tolist() for x in scored[WEIGHT].unbind()],
+                "threshold": scored[THRESHOLD].tolist(),
+                "log_probs": [x.tolist() for x in scored["log_probs"].unbind()],
+            }
+        )
+    return results
