@@ -1,0 +1,62 @@
+"""Who belongs to which group, and what counts as correct."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from verl_nthr.integration.groups import group_responses, metric_values
+
+
+def test_rows_are_grouped_by_uid_whatever_their_order() -> None:
+    keys = ["b_0_0", "a_1_0", "pad1_0_0", "a_0_0", "c_0_0", "b_1_0", "c_1_0", "a_2_0"]
+    padding = [key.startswith("pad") for key in keys]
+    correct = [True, True, True, False, True, False, True, False]
+    groups = group_responses(keys, padding, correct)
+    assert groups.num_groups == 3
+    assert groups.num_mixed == 2
+    # c is all correct; padding rows take no part whatever their reward
+    assert groups.response.tolist() == [0, 1, -1, 2, -1, 3, -1, 4]
+    assert groups.group.tolist() == [0, 1, 1, 0, 1]
+    assert groups.correct.tolist() == [True, True, False, False, False]
+    assert groups.success_rate.tolist()[:2] == [0.5, pytest.approx(1 / 3)]
+    assert groups.success_rate.tolist()[4] == 1.0
+    assert torch.isnan(groups.success_rate[2])
+    assert groups.row_correct.tolist() == [True, True, False, False, True, False, True, False]
+
+
+def test_all_outputs_of_a_session_are_one_response() -> None:
+    keys = ["a_0_0", "a_0_1", "a_1_0", "a_0_2", "a_1_1"]
+    groups = group_responses(keys, [False] * 5, [True, True, False, True, False])
+    assert groups.response.tolist() == [0, 0, 1, 0, 1]
+    assert groups.success_rate.tolist() == [0.5] * 5
+
+
+def test_uids_may_hold_underscores() -> None:
+    groups = group_responses(["x_y_0_0", "x_y_1_0", "x_z_0_0"], [False] * 3, [True, False, True])
+    assert groups.num_groups == 2
+
+
+def test_a_key_of_another_form_is_refused() -> None:
+    with pytest.raises(ValueError, match="'ab' is not of the form"):
+        group_responses(["ab"], [False], [True])
+
+
+def test_no_mixed_group() -> None:
+    groups = group_responses(["a_0_0", "b_0_0"], [False, False], [True, False])
+    assert groups.num_mixed == 0
+    assert groups.response.tolist() == [-1, -1]
+    assert groups.group.shape == (0,)
+
+
+def test_the_reward_is_the_sum_of_the_scores() -> None:
+    assert metric_values("reward", [torch.tensor([0.0, 0.25, 0.75]), torch.tensor([-1.0])], ()) == [1.0, -1.0]
+
+
+def test_another_metric_comes_from_the_extra_info() -> None:
+    fields = [{"reward_extra_info": {"acc": True}}, {"reward_extra_info": {"acc": 0.0, "x": 1}}]
+    assert metric_values("acc", (), fields) == [1.0, 0.0]
+    with pytest.raises(KeyError, match=r"algorithm\.nthr\.metric=bleu: the reward function returned no such entry"):
+        metric_values("bleu", (), fields)
+    with pytest.raises(KeyError, match="it returned none"):
+        metric_values("acc", (), [None])

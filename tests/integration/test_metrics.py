@@ -1,0 +1,41 @@
+"""Step metrics, counted by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from verl_nthr.integration.groups import group_responses
+from verl_nthr.integration.metrics import step_metrics
+from verl_nthr.integration.options import NTHROptions
+
+NAN = math.nan
+
+
+def test_a_batch_counted_by_hand() -> None:
+    keys = ["a_0_0", "a_1_0", "a_2_0", "a_3_0", "b_0_0", "b_1_0", "c_0_0", "c_1_0", "pad_0_0"]
+    correct = [True, False, False, False, False, True, True, True, False]
+    groups = group_responses(keys, [False] * 8 + [True], correct)
+    scores = [[9.0, 9.0], [1.0, 3.0, NAN], [2.5], [-4.0], [0.5, -0.5], [7.0], [NAN], [NAN, NAN], [NAN]]
+    jagged = torch.nested.as_nested_tensor([torch.tensor(s) for s in scores], layout=torch.jagged)
+    threshold = torch.tensor([2.0] * 4 + [-1.0] * 2 + [NAN] * 3)
+    metrics = step_metrics(groups, NTHROptions(), jagged, threshold, torch.tensor([0.1] * 5 + [0.4] * 4))
+    # wrong tokens: 1, 3 | 2.5 | -4 against τ = 2 and 0.5, -0.5 against τ = -1
+    assert metrics.pop("nthr/selected_fraction") == pytest.approx(4 / 6)
+    assert metrics.pop("nthr/mixed_group_fraction") == pytest.approx(2 / 3)
+    assert metrics.pop("nthr/eta/mean") == pytest.approx((2 * abs(0.5 - 0.25) + 0.0) / 2)
+    assert metrics.pop("nthr/tau/mean") == pytest.approx((2.0 - 1.0) / 2)
+    assert metrics.pop("nthr/tau/negative_fraction") == pytest.approx(0.5)
+    assert metrics.pop("nthr/score/mean") == pytest.approx((1 + 3 + 2.5 - 4 + 0.5 - 0.5) / 6)
+    assert metrics.pop("nthr/score/max") == 3.0
+    assert metrics.pop("nthr/seconds") == pytest.approx(0.4)
+    assert metrics == {}
+
+
+def test_without_a_mixed_group_only_meaningful_figures_are_given() -> None:
+    groups = group_responses(["a_0_0", "a_1_0"], [False, False], [True, True])
+    jagged = torch.nested.as_nested_tensor([torch.tensor([NAN]), torch.tensor([NAN])], layout=torch.jagged)
+    metrics = step_metrics(groups, NTHROptions(), jagged, torch.tensor([NAN, NAN]), torch.tensor([0.0, 0.0]))
+    assert metrics == {"nthr/selected_fraction": 0.0, "nthr/mixed_group_fraction": 0.0, "nthr/seconds": 0.0}

@@ -1,0 +1,104 @@
+"""Options: defaults, the packaged configuration, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+
+from verl_nthr.integration.checks import check_run
+from verl_nthr.integration.options import NTHRConfigError, NTHROptions
+
+
+def stock(*overrides: str) -> DictConfig:
+    """verl's own configuration with NTHR switched on by its one key."""
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose("ppo_trainer", ["algorithm.adv_estimator=nthr", "actor_rollout_ref.rollout.n=8", *overrides])
+
+
+def packaged(*overrides: str) -> DictConfig:
+    with initialize_config_module("verl_nthr.config", version_base=None):
+        return compose("nthr_trainer", ["actor_rollout_ref.rollout.n=8", *overrides])
+
+
+def test_one_key_is_enough() -> None:
+    config = stock()
+    check_run(config)
+    assert NTHROptions.from_config(config.algorithm) == NTHROptions()
+
+
+def test_options_on_the_stock_configuration() -> None:
+    config = stock("+algorithm.nthr.beta=-inf", "+algorithm.nthr.eta=1-p", "+algorithm.nthr.reward_threshold=0")
+    options = NTHROptions.from_config(config.algorithm)
+    assert options == NTHROptions(beta=-math.inf, eta="1-p", reward_threshold=0)
+    assert NTHROptions.from_config(stock("+algorithm.nthr.eta=0.25").algorithm).eta == 0.25
+
+
+def test_the_packaged_configuration_names_every_option_with_its_default() -> None:
+    config = packaged()
+    check_run(config)
+    assert config.algorithm.adv_estimator == "nthr"
+    assert set(config.algorithm.nthr) == {field.name for field in dataclasses.fields(NTHROptions)}
+    assert NTHROptions.from_config(config.algorithm) == NTHROptions()
+    assert NTHROptions.from_config(packaged("algorithm.nthr.beta=0").algorithm).beta == 0
+
+
+def test_the_packaged_configuration_is_otherwise_verls() -> None:
+    ours, verls = packaged(), stock()
+    del ours.algorithm.nthr
+    assert ours == verls
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+algorithm.nthr.bta=1", r"algorithm\.nthr\.bta=1 is no option of NTHR; did you mean algorithm\.nthr\.beta\?"),
+        ("+algorithm.nthr.zzz=1", "the options are beta, eta"),
+        ("+algorithm.nthr.beta=nan", r"algorithm\.nthr\.beta=nan"),
+        ("+algorithm.nthr.beta=high", r"algorithm\.nthr\.beta='high'"),
+        ("+algorithm.nthr.eta=2", r"algorithm\.nthr\.eta=2: use one of balanced, p, 1-p, or a number in \[0, 1\]"),
+        ("+algorithm.nthr.vocabulary=small", r"algorithm\.nthr\.vocabulary='small': use one of response, full"),
+        ("+algorithm.nthr.anchor_includes_self=1", r"algorithm\.nthr\.anchor_includes_self=1: use true or false"),
+        ("+algorithm.nthr.reward_threshold=half", r"algorithm\.nthr\.reward_threshold='half': use a number"),
+        ("+algorithm.nthr.metric=''", r"algorithm\.nthr\.metric=''"),
+        ("+algorithm.nthr=1", r"algorithm\.nthr=1: give options"),
+        ("actor_rollout_ref.rollout.n=1", r"rollout\.n=1: a group needs several responses"),
+        ("actor_rollout_ref.rollout.temperature=0", r"rollout\.temperature=0: .* set it above 0"),
+        ("algorithm.rollout_correction.bypass_mode=True", r"bypass_mode=True: bypass mode skips the old-log-prob pass"),
+        ("trainer.use_v1=False", r"trainer\.use_v1=False: the legacy trainer is not covered"),
+        ("trainer.v1.trainer_mode=separate_async", r"trainer_mode=separate_async: not covered yet"),
+        ("model_engine=megatron", r"actor\.strategy=megatron: this engine is not covered yet"),
+        ("model_engine=torchtitan", r"actor\.strategy=torchtitan: this engine is not covered yet"),
+        ("actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2", "sequence parallelism is not covered"),
+        ("actor_rollout_ref.model.use_fused_kernels=True", "use_fused_kernels=True: fused kernels never form"),
+        ("actor_rollout_ref.model.lora_rank=8", r"model\.lora_rank=8: LoRA is not covered yet"),
+    ],
+)
+def test_refusals_name_the_key_the_value_and_the_way_out(override: str, message: str) -> None:
+    with pytest.raises(NTHRConfigError, match=message):
+        check_run(stock(override))
+
+
+def test_every_reason_is_listed_at_once() -> None:
+    with pytest.raises(NTHRConfigError) as error:
+        check_run(stock("actor_rollout_ref.rollout.n=1", "+algorithm.nthr.eta=2"))
+    assert "rollout.n=1" in str(error.value)
+    assert "eta=2" in str(error.value)
+
+
+def test_a_verl_outside_the_supported_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verl_nthr.integration.checks.version", lambda name: "0.8.2")
+    with pytest.raises(NTHRConfigError, match=r"verl==0\.8\.2 is installed; supported is verl<0\.10,>=0\.9"):
+        check_run(stock())
+
+
+def test_options_without_effect_warn() -> None:
+    with pytest.warns(UserWarning, match=r"algorithm\.nthr has no effect with algorithm\.adv_estimator=grpo"):
+        check_run(stock("algorithm.adv_estimator=grpo", "+algorithm.nthr.beta=2"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_run(stock("algorithm.adv_estimator=grpo", "actor_rollout_ref.rollout.n=1"))

@@ -1,0 +1,152 @@
+"""Stock ``python -m verl.trainer.main_ppo`` trains with NTHR: Ray, TransferQueue, vLLM, FSDP2 on the CPU platform."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.toy import ToyPaths, make_toy
+from verl_nthr import nthr_weights_reference
+from verl_nthr.cpu import environment, overrides
+
+TEMPERATURE, BETA, THRESHOLD = 0.8, 0.02, 0.14
+METRICS = {
+    "nthr/selected_fraction",
+    "nthr/mixed_group_fraction",
+    "nthr/eta/mean",
+    "nthr/tau/mean",
+    "nthr/tau/negative_fraction",
+    "nthr/score/mean",
+    "nthr/score/max",
+    "nthr/seconds",
+    "critic/advantages/mean",
+}
+
+
+def train(toy: ToyPaths, workers: int, out: Path) -> None:
+    """Two steps of 6 prompts × 5 responses, with dynamic batches; two workers share the groups."""
+    with tempfile.TemporaryDirectory(prefix="vn") as scratch:
+        command = [
+            *[sys.executable, "-m", "verl.trainer.main_ppo", *overrides(workers, f"{scratch}/ray")],
+            "algorithm.adv_estimator=nthr",
+            f"+algorithm.nthr.beta={BETA}",
+            f"+algorithm.nthr.reward_threshold={THRESHOLD}",
+            f"+algorithm.nthr.token_dump_dir={out}",
+            f"data.train_files={toy.train}",
+            f"data.val_files={toy.test}",
+            *["data.train_batch_size=6", "data.max_prompt_length=48", "data.max_response_length=20"],
+            f"actor_rollout_ref.model.path={toy.model}",
+            *["actor_rollout_ref.rollout.n=5", f"actor_rollout_ref.rollout.temperature={TEMPERATURE}"],
+            *["actor_rollout_ref.rollout.max_model_len=80"],
+            *["actor_rollout_ref.actor.optim.lr=1e-3", "actor_rollout_ref.actor.ppo_mini_batch_size=6"],
+            *["actor_rollout_ref.actor.use_dynamic_bsz=True", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=512"],
+            *["actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True"],
+            *["actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=512"],
+            *[f"reward.custom_reward_function.path={toy.reward}", "reward.custom_reward_function.name=compute_score"],
+            *["trainer.logger=[console,file]", "trainer.total_training_steps=2", "trainer.val_before_train=False"],
+            *["trainer.test_freq=-1", "trainer.save_freq=-1", "trainer.resume_mode=disable"],
+            f"hydra.run.dir={scratch}/hydra",
+        ]
+        variables = os.environ | environment() | {"VERL_FILE_LOGGER_PATH": str(out / "metrics.jsonl")}
+        with (out / "train.log").open("w") as log:
+            run = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            try:
+                code = run.wait(timeout=540)
+            finally:
+                if run.poll() is None:
+                    os.killpg(run.pid, signal.SIGKILL)
+        assert code == 0, (out / "train.log").read_text()[-4000:]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> ToyPaths:
+    return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_weights_of_a_training_run_are_those_computed_offline(toy: ToyPaths, tmp_path: Path, workers: int) -> None:
+    train(toy, workers, tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "1.jsonl").read_text().splitlines()]
+    assert len(records) == 30
+    compare_with_hugging_face(toy, records)
+    check_advantages(records)
+    steps = [json.loads(line)["data"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(steps) == 2
+    for metrics in steps:
+        assert set(metrics) >= METRICS
+        assert all(math.isfinite(metrics[name]) for name in METRICS)
+    selected = [
+        w < 1 for r in records for w, s in zip(r["weights"], r["scores"], strict=True) if s and not r["correct"]
+    ]
+    assert steps[0]["nthr/selected_fraction"] == pytest.approx(sum(selected) / len(selected))
+    weighted = [w * r["advantage"] for r in records for w, m in zip(r["weights"], r["mask"], strict=True) if m]
+    assert steps[0]["critic/advantages/mean"] == pytest.approx(sum(weighted) / len(weighted), abs=1e-5)
+
+
+def compare_with_hugging_face(toy: ToyPaths, records: list[dict[str, Any]]) -> None:
+    """Scores, τ and weights of the first step equal the float64 double sums on the untrained model's hidden states."""
+    model = AutoModelForCausalLM.from_pretrained(toy.model, dtype=torch.float32, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(toy.model)
+    uids = sorted({record["uid"] for record in records})
+    hidden, response = [], []
+    for i, record in enumerate(records):
+        prompt = tokenizer(record["prompt"], add_special_tokens=False).input_ids
+        with torch.no_grad():
+            output = model(torch.tensor([prompt + record["token_ids"]]), output_hidden_states=True)
+        states = output.hidden_states[-1][0, len(prompt) - 1 : -1]
+        log_probs = torch.log_softmax(output.logits[0, len(prompt) - 1 : -1] / TEMPERATURE, dim=-1)
+        log_probs = log_probs.gather(1, torch.tensor(record["token_ids"])[:, None])[:, 0]
+        assert record["log_probs"] == pytest.approx(log_probs.tolist(), abs=1e-5)
+        assert record["correct"] == (record["reward"] >= THRESHOLD)
+        hidden.append(states)
+        response += [i] * len(states)
+    group = torch.tensor([uids.index(record["uid"]) for record in records])
+    expected = nthr_weights_reference(
+        torch.cat(hidden),
+        torch.tensor([token for record in records for token in record["token_ids"]]),
+        torch.tensor(response),
+        group,
+        torch.tensor([record["correct"] for record in records]),
+        model.get_output_embeddings().weight.detach(),
+        temperature=TEMPERATURE,
+        beta=BETA,
+    )
+    mixed = (expected.success_rate > 0) & (expected.success_rate < 1)
+    scale = float(expected.scores.abs().max())
+    token = 0
+    for i, record in enumerate(records):
+        in_play = bool(mixed[group[i]])
+        assert (record["tau"] is not None) == in_play
+        for score, weight in zip(record["scores"], record["weights"], strict=True):
+            if in_play:
+                assert score == pytest.approx(float(expected.scores[token]), abs=1e-4 * scale)
+                if abs(score - record["tau"]) > 1e-4 * scale:
+                    assert weight == pytest.approx(float(expected.weight[token]), abs=1e-6)
+            else:
+                assert score is None
+                assert weight == 1.0
+            token += 1
+    assert int(expected.selected.sum()) > 0, "the run must put the selection to the test"
+    assert 0 < int(mixed.sum()) < len(mixed), "the run must hold mixed and homogeneous groups"
+
+
+def check_advantages(records: list[dict[str, Any]]) -> None:
+    """The dumped base advantage is GRPO's: the reward standardised within its group."""
+    for uid in {record["uid"] for record in records}:
+        members = [record for record in records if record["uid"] == uid]
+        rewards = torch.tensor([record["reward"] for record in members], dtype=torch.float64)
+        expected = (rewards - rewards.mean()) / (rewards.std() + 1e-6)
+        found = [record["advantage"] for record in members]
+        assert found == pytest.approx(expected.tolist(), abs=1e-4)
