@@ -7,44 +7,74 @@ that it concerns is imported, and is inert in a run that did not ask for one of 
 from __future__ import annotations
 
 import importlib
+import logging
+from collections.abc import Callable
+from types import ModuleType
 
 import wrapt
 
 from verl_nthr.integration import checks, estimators, trainer, worker
 
-OVERRIDES = (
+logger = logging.getLogger(__name__)
+
+HOOKS: tuple[tuple[str, Callable[[ModuleType], None]], ...] = (
     ("verl.utils.config", checks.override_config),
     ("verl.trainer.ppo.core_algos", estimators.register),
-    ("verl.trainer.ppo.v1.trainer_base", estimators.override_trainer_base),
+    # in this order: without the last of them our estimators raise, so that no run trains without its weights
     ("verl.trainer.ppo.v1.trainer_base", trainer.override_trainer_base),
+    ("verl.trainer.ppo.v1.trainer_base", estimators.override_trainer_base),
     ("verl.workers.engine.base", worker.override_engine_base),
 )
 
-for _module, _hook in OVERRIDES:
-    wrapt.register_post_import_hook(_hook, _module)
+OVERRIDES = (
+    "verl.utils.config.validate_config",
+    "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_old_log_prob",
+    "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_advantage",
+    "verl.trainer.ppo.v1.trainer_base.compute_advantage_for_multi_trajectories",
+    "verl.workers.engine.base.BaseEngine.infer_batch",
+)
+
+
+def _install() -> None:
+    """Register the hooks; a verl module that lacks what we override stops the rest of its hooks, not the import."""
+    unusable: set[str] = set()
+
+    def guarded(path: str, hook: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+        def apply(module: ModuleType) -> None:
+            if path in unusable:
+                return
+            try:
+                hook(module)
+            except AttributeError as error:
+                unusable.add(path)
+                logger.warning(
+                    "NTHR does not fit the installed verl (%s); the supported versions are verl%s. "
+                    "Runs with other estimators are not affected.",
+                    error,
+                    checks.SUPPORTED_VERL,
+                )
+
+        return apply
+
+    for path, hook in HOOKS:
+        wrapt.register_post_import_hook(guarded(path, hook), path)
 
 
 def status() -> dict[str, bool]:
     """Whether each thing that NTHR registers or overrides is in place in this process; imports what it concerns."""
     core_algos = importlib.import_module("verl.trainer.ppo.core_algos")
     found = {f"estimator {name}": name in core_algos.ADV_ESTIMATOR_REGISTRY for name in estimators.ESTIMATORS}
-    for path in (
-        "verl.utils.config.validate_config",
-        "verl.trainer.ppo.v1.trainer_base.compute_advantage_for_multi_trajectories",
-        "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_old_log_prob",
-        "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_advantage",
-        "verl.workers.engine.base.BaseEngine.infer_batch",
-    ):
-        wrapper = getattr(_resolve(path), "_self_wrapper", None)
-        found[f"override {path}"] = getattr(wrapper, "__module__", "").startswith("verl_nthr.")
-    return found
+    return found | {f"override {path}": _is_ours(path) for path in OVERRIDES}
 
 
-def _resolve(path: str) -> object:
-    """The object at a dotted path whose capitalised part is a class."""
+def _is_ours(path: str) -> bool:
     parts = path.split(".")
     depth = next((i for i, part in enumerate(parts) if part[0].isupper()), len(parts) - 1)
     found: object = importlib.import_module(".".join(parts[:depth]))
     for part in parts[depth:]:
-        found = vars(found)[part]
-    return found
+        found = vars(found).get(part)
+    wrapper = getattr(found, "_self_wrapper", None)
+    return getattr(wrapper, "__module__", "").startswith("verl_nthr.")
+
+
+_install()

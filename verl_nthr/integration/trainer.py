@@ -103,7 +103,7 @@ def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
     if options.metric == REWARD_METRIC:
         values = metric_values(options.metric, _read(batch, "rm_scores")["rm_scores"].unbind(), ())
     else:
-        values = metric_values(options.metric, (), list(_read(batch, "extra_fields")["extra_fields"]))
+        values = metric_values(options.metric, (), _read(batch, "extra_fields").get("extra_fields").tolist())
     is_padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
     return group_responses(batch.keys, is_padding, [value >= options.reward_threshold for value in values])
 
