@@ -10,6 +10,7 @@ import torch
 
 from verl_nthr.integration.groups import group_responses
 from verl_nthr.integration.metrics import step_metrics
+from verl_nthr.integration.monitor import displacement_metrics
 from verl_nthr.integration.options import NTHROptions
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -28,4 +29,5 @@ def test_the_metrics_table_names_every_metric() -> None:
     groups = group_responses(["a_0_0", "a_1_0"], [False, False], [True, False])
     scores = torch.nested.as_nested_tensor([torch.tensor([1.0]), torch.tensor([2.0])], layout=torch.jagged)
     metrics = step_metrics(groups, NTHROptions(), scores, torch.tensor([0.5, 0.5]), torch.tensor([0.1, 0.1]))
-    assert set(re.findall(r"`(nthr/[a-z_/]+)`", section("Metrics"))) == set(metrics)
+    metrics |= displacement_metrics(torch.tensor([0.1]), 0.0)
+    assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", section("Metrics"))) == set(metrics)

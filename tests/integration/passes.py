@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +170,7 @@ def make_data(rows: Rows, mine: list[int], case: Case, *, request: Any = None) -
 
 
 def run_pass(rank: int, model: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any]]:
-    """For every case: the pass without and with a request, on this rank's rows (every second one for two ranks)."""
+    """For every case: the pass without and with a request, and without a mixed group; every rank takes its rows."""
     os.environ["VERL_PLATFORM"] = "cpu"
     import torch.distributed as dist
 
@@ -197,14 +198,22 @@ def run_pass(rank: int, model: str, rows: Rows, cases: list[Case]) -> list[dict[
         plain_forwards = len(forwards)
         with engine.eval_mode():
             scored = engine.infer_batch(make_data(rows, mine, case, request=request))["model_output"]
+        scored_forwards = len(forwards) - plain_forwards
+        no_mixed_group = dataclasses.replace(rows, correct=[False] * len(rows.correct))
+        with engine.eval_mode():
+            unscored = engine.infer_batch(make_data(no_mixed_group, mine, case, request=request))["model_output"]
         results.append(
             {
+                "unscored": (
+                    bool(unscored[SCORE].values().isnan().all()),
+                    bool((unscored[WEIGHT].values() == 1).all()),
+                ),
                 "mine": mine,
                 "plain_keys": sorted(plain),
                 "same_outputs": all(
                     torch.equal(plain[key].values(), scored[key].values()) for key in ("log_probs", "entropy")
                 ),
-                "forwards": (plain_forwards, len(forwards) - plain_forwards),
+                "forwards": (plain_forwards, scored_forwards),
                 "left_behind": ("prepare_model_outputs" in vars(engine), len(layer._forward_pre_hooks) - hooks),
                 "scores": [x.tolist() for x in scored[SCORE].unbind()],
                 "weights": [x.tolist() for x in scored[WEIGHT].unbind()],

@@ -123,3 +123,9 @@ def test_the_pass_needs_no_forward_more_and_leaves_verls_outputs_and_engine_alon
             assert found["plain_keys"] == ["entropy", "log_probs"]
             assert found["same_outputs"]
             assert found["left_behind"] == (False, 0)
+
+
+def test_without_a_mixed_group_nothing_is_scored(passes: list[list[dict[str, Any]]]) -> None:
+    for of_rank in passes:
+        for found in of_rank:
+            assert found["unscored"] == (True, True)

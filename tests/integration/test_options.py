@@ -63,7 +63,10 @@ def test_the_packaged_configuration_is_otherwise_verls() -> None:
         ("+algorithm.nthr.eta=2", r"algorithm\.nthr\.eta=2: use one of balanced, p, 1-p, or a number in \[0, 1\]"),
         ("+algorithm.nthr.vocabulary=small", r"algorithm\.nthr\.vocabulary='small': use one of response, full"),
         ("+algorithm.nthr.anchor_includes_self=1", r"algorithm\.nthr\.anchor_includes_self=1: use true or false"),
-        ("+algorithm.nthr.reward_threshold=half", r"algorithm\.nthr\.reward_threshold='half': use a number"),
+        ("+algorithm.nthr.reward_threshold=half", r"algorithm\.nthr\.reward_threshold='half': use a finite number"),
+        ("+algorithm.nthr.monitor_freq=-1", r"algorithm\.nthr\.monitor_freq=-1: use a number of steps"),
+        ("+algorithm.nthr.monitor_freq=0.5", r"algorithm\.nthr\.monitor_freq=0\.5: use a number of steps"),
+        ("+algorithm.nthr.monitor_epsilon=inf", r"algorithm\.nthr\.monitor_epsilon=inf: use a finite number"),
         ("+algorithm.nthr.metric=''", r"algorithm\.nthr\.metric=''"),
         ("+algorithm.nthr=1", r"algorithm\.nthr=1: give options"),
         ("actor_rollout_ref.rollout.n=1", r"rollout\.n=1: a group needs several responses"),
@@ -97,8 +100,20 @@ def test_a_verl_outside_the_supported_range_is_refused(monkeypatch: pytest.Monke
 
 
 def test_options_without_effect_warn() -> None:
-    with pytest.warns(UserWarning, match=r"algorithm\.nthr has no effect with algorithm\.adv_estimator=grpo"):
-        check_run(stock("algorithm.adv_estimator=grpo", "+algorithm.nthr.beta=2"))
+    for options in (["+algorithm.nthr.beta=2"], ["+algorithm.nthr.beta=2", "+algorithm.nthr.monitor_freq=1"]):
+        with pytest.warns(UserWarning, match="without effect on adv_estimator=grpo: with monitor_freq"):
+            check_run(stock("algorithm.adv_estimator=grpo", *options))
+
+
+@pytest.mark.parametrize("options", [[], ["+algorithm.nthr.monitor_freq=5", "+algorithm.nthr.metric=acc"]])
+def test_another_estimator_is_checked_for_nothing_but_the_monitor(options: list[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_run(stock("algorithm.adv_estimator=grpo", "actor_rollout_ref.rollout.n=1"))
+        check_run(stock("algorithm.adv_estimator=grpo", "actor_rollout_ref.rollout.n=1", *options))
+
+
+def test_the_monitor_needs_the_old_log_prob_pass() -> None:
+    bypass = "algorithm.rollout_correction.bypass_mode=True"
+    check_run(stock("algorithm.adv_estimator=grpo", bypass))
+    with pytest.raises(NTHRConfigError, match="bypass_mode=True: bypass mode skips the old-log-prob pass"):
+        check_run(stock("algorithm.adv_estimator=grpo", bypass, "+algorithm.nthr.monitor_freq=1"))

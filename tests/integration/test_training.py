@@ -20,7 +20,7 @@ from tests.toy import ToyPaths, make_toy
 from verl_nthr import nthr_weights_reference
 from verl_nthr.cpu import environment, overrides
 
-TEMPERATURE, BETA, THRESHOLD = 0.8, 0.02, 0.14
+TEMPERATURE, BETA, THRESHOLD, EPSILON = 0.8, 0.02, 0.14, 0.05
 METRICS = {
     "nthr/selected_fraction",
     "nthr/mixed_group_fraction",
@@ -30,6 +30,11 @@ METRICS = {
     "nthr/score/mean",
     "nthr/score/max",
     "nthr/seconds",
+    "nthr/lld/delta_logp/mean",
+    "nthr/lld/delta_logp/p10",
+    "nthr/lld/share_negative",
+    "nthr/lld/share_lazy",
+    "timing_s/lld_monitor",
     "critic/advantages/mean",
 }
 
@@ -43,6 +48,7 @@ def train(toy: ToyPaths, workers: int, out: Path) -> None:
             f"+algorithm.nthr.beta={BETA}",
             f"+algorithm.nthr.reward_threshold={THRESHOLD}",
             f"+algorithm.nthr.token_dump_dir={out}",
+            *["+algorithm.nthr.monitor_freq=1", f"+algorithm.nthr.monitor_epsilon={EPSILON}"],
             f"data.train_files={toy.train}",
             f"data.val_files={toy.test}",
             *["data.train_batch_size=6", "data.max_prompt_length=48", "data.max_response_length=20"],
@@ -55,7 +61,8 @@ def train(toy: ToyPaths, workers: int, out: Path) -> None:
             *["actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=512"],
             *[f"reward.custom_reward_function.path={toy.reward}", "reward.custom_reward_function.name=compute_score"],
             *["trainer.logger=[console,file]", "trainer.total_training_steps=2", "trainer.val_before_train=False"],
-            *["trainer.test_freq=-1", "trainer.save_freq=-1", "trainer.resume_mode=disable"],
+            *["trainer.test_freq=-1", "trainer.save_freq=1", "trainer.resume_mode=disable"],
+            *["actor_rollout_ref.actor.checkpoint.save_contents=[model,hf_model]", f"trainer.default_local_dir={out}"],
             f"hydra.run.dir={scratch}/hydra",
         ]
         variables = os.environ | environment() | {"VERL_FILE_LOGGER_PATH": str(out / "metrics.jsonl")}
@@ -93,6 +100,32 @@ def test_the_weights_of_a_training_run_are_those_computed_offline(toy: ToyPaths,
     assert steps[0]["nthr/selected_fraction"] == pytest.approx(sum(selected) / len(selected))
     weighted = [w * r["advantage"] for r in records for w, m in zip(r["weights"], r["mask"], strict=True) if m]
     assert steps[0]["critic/advantages/mean"] == pytest.approx(sum(weighted) / len(weighted), abs=1e-5)
+    compare_monitor(toy, tmp_path / "global_step_1" / "actor" / "huggingface", records, steps[0])
+
+
+def compare_monitor(toy: ToyPaths, updated: Path, records: list[dict[str, Any]], metrics: dict[str, float]) -> None:
+    """Δ of the first step's correct responses, from the model that was saved after its update."""
+    correct = [record for record in records if record["correct"]]
+    before, after = (sequence_log_likelihoods(toy, folder, correct) for folder in (toy.model, updated))
+    delta = after - before
+    assert metrics["nthr/lld/delta_logp/mean"] == pytest.approx(float(delta.mean()), abs=1e-4)
+    assert metrics["nthr/lld/delta_logp/p10"] == pytest.approx(float(delta.quantile(0.1)), abs=1e-4)
+    assert metrics["nthr/lld/share_negative"] == pytest.approx(float((delta < 0).double().mean()))
+    assert metrics["nthr/lld/share_lazy"] == pytest.approx(float((delta < EPSILON).double().mean()))
+    assert delta.abs().max() > 1e-2, "the update must have moved the model"
+
+
+def sequence_log_likelihoods(toy: ToyPaths, folder: Path, records: list[dict[str, Any]]) -> torch.Tensor:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(toy.model)
+    found = []
+    for record in records:
+        prompt = tokenizer(record["prompt"], add_special_tokens=False).input_ids
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + record["token_ids"]])).logits[0, len(prompt) - 1 : -1]
+        log_probs = torch.log_softmax(logits.double() / TEMPERATURE, dim=-1)
+        found.append(log_probs.gather(1, torch.tensor(record["token_ids"])[:, None]).sum())
+    return torch.stack(found)
 
 
 def compare_with_hugging_face(toy: ToyPaths, records: list[dict[str, Any]]) -> None:

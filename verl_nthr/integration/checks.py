@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from packaging.specifiers import SpecifierSet
 
 from verl_nthr.integration.estimators import ESTIMATORS, estimator_of
-from verl_nthr.integration.options import NTHRConfigError, NTHROptions
+from verl_nthr.integration.options import MONITOR_OPTIONS, NTHRConfigError, NTHROptions
 
 SUPPORTED_VERL = SpecifierSet(">=0.9,<0.10", prereleases=True)
 STRATEGIES = ("fsdp", "fsdp2")
@@ -36,16 +36,8 @@ def check_run(config: DictConfig) -> None:
     """Check a whole training configuration of ``verl.trainer.main_ppo``.
 
     Raises:
-        NTHRConfigError: NTHR is asked for and cannot run so; the message lists every reason.
+        NTHRConfigError: NTHR or its monitor is asked for and cannot run so; the message lists every reason.
     """
-    if estimator_of(config) is None:
-        if config.algorithm.get("nthr"):
-            warnings.warn(
-                f"algorithm.nthr has no effect with algorithm.adv_estimator={config.algorithm.adv_estimator}; "
-                f"it belongs to {', '.join(ESTIMATORS)}",
-                stacklevel=2,
-            )
-        return
     problems = list(_problems(config))
     if problems:
         listing = "\n".join(f"  - {problem}" for problem in problems)
@@ -53,14 +45,27 @@ def check_run(config: DictConfig) -> None:
 
 
 def _problems(config: DictConfig) -> Iterator[str]:
+    is_ours, is_monitored = estimator_of(config) is not None, False
+    if not is_ours and not config.algorithm.get("nthr"):
+        return
     try:
-        NTHROptions.from_config(config.algorithm)
+        options = NTHROptions.from_config(config.algorithm)
     except NTHRConfigError as error:
         yield str(error)
+    else:
+        is_monitored = options.monitor_freq > 0
+        if not is_ours and not (is_monitored and options.monitor_only) and options != NTHROptions():
+            warnings.warn(
+                f"options of algorithm.nthr without effect on adv_estimator={config.algorithm.adv_estimator}: with "
+                f"monitor_freq, {', '.join(MONITOR_OPTIONS)} serve every estimator, the others {', '.join(ESTIMATORS)}",
+                stacklevel=4,
+            )
+    if not is_ours and not is_monitored:
+        return
     installed = version("verl")
     if installed not in SUPPORTED_VERL:
         yield f"verl=={installed} is installed; supported is verl{SUPPORTED_VERL}, so install one of those"
-    for key, allowed, reason in _REQUIREMENTS:
+    for key, allowed, reason in _REQUIREMENTS if is_ours else _MONITOR_REQUIREMENTS:
         value = OmegaConf.select(config, key, default=None)
         if value is not None and not allowed(value):
             yield f"{key}={value}: {reason}"
@@ -70,8 +75,19 @@ def _one_of(values: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: value in values
 
 
-_REQUIREMENTS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+Requirement = tuple[str, Callable[[Any], bool], str]
+
+_MONITOR_REQUIREMENTS: tuple[Requirement, ...] = (
     ("trainer.use_v1", bool, "the legacy trainer is not covered; set trainer.use_v1=True"),
+    (
+        "algorithm.rollout_correction.bypass_mode",
+        lambda value: not value,
+        "bypass mode skips the old-log-prob pass, which NTHR reads; set it to False",
+    ),
+)
+
+_REQUIREMENTS: tuple[Requirement, ...] = (
+    *_MONITOR_REQUIREMENTS,
     (
         "trainer.v1.trainer_mode",
         _one_of(TRAINER_MODES),
@@ -86,11 +102,6 @@ _REQUIREMENTS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "actor_rollout_ref.rollout.temperature",
         lambda value: value > 0,
         "the scores are taken at the sampling temperature; set it above 0",
-    ),
-    (
-        "algorithm.rollout_correction.bypass_mode",
-        lambda value: not value,
-        "bypass mode skips the old-log-prob pass from which the scores come; set it to False",
     ),
     (
         "actor_rollout_ref.actor.strategy",

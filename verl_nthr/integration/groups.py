@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from verl_nthr.influence.selection import success_rates
-from verl_nthr.integration.options import REWARD_METRIC
+from verl_nthr.integration.columns import read_columns
+from verl_nthr.integration.options import REWARD_METRIC, NTHROptions
+
+if TYPE_CHECKING:
+    from transfer_queue import KVBatchMeta
 
 
 @dataclass(frozen=True)
@@ -119,3 +124,22 @@ def metric_values(metric: str, rm_scores: Sequence[Tensor], extra_fields: Sequen
             )
         values.append(float(extra_info[metric]))
     return values
+
+
+def correct_rows(batch: KVBatchMeta, options: NTHROptions) -> list[bool]:
+    """Whether each row of a batch is correct, by verl's unshaped scores or extra info; padding rows never are."""
+    if options.metric == REWARD_METRIC:
+        values = metric_values(options.metric, read_columns(batch, "rm_scores")["rm_scores"].unbind(), ())
+    else:
+        values = metric_values(options.metric, (), read_columns(batch, "extra_fields").get("extra_fields").tolist())
+    is_padding = _padding_rows(batch)
+    return [v >= options.reward_threshold and not padding for v, padding in zip(values, is_padding, strict=True)]
+
+
+def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
+    """The groups of a batch in TransferQueue."""
+    return group_responses(batch.keys, _padding_rows(batch), correct_rows(batch, options))
+
+
+def _padding_rows(batch: KVBatchMeta) -> list[bool]:
+    return [bool(tag.get("is_padding", False)) for tag in batch.tags]

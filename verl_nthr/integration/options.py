@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from verl_nthr.influence.selection import check_beta, check_eta
 
 VOCABULARIES = ("response", "full")
 REWARD_METRIC = "reward"
+MONITOR_OPTIONS = ("monitor_freq", "monitor_epsilon", "metric", "reward_threshold")
 
 
 class NTHRConfigError(ValueError):
@@ -43,6 +45,12 @@ class NTHROptions:
     token_dump_dir: str | None = None
     """Folder for ``<step>.jsonl`` with the score and weight of every response token; nothing is written if null."""
 
+    monitor_freq: int = 0
+    """Every so many steps, one more log-prob pass over the correct responses after the update; 0 for never."""
+
+    monitor_epsilon: float = 0.0
+    """ε of Definition 4.1: a correct response whose log-likelihood rises by less than this counts as lazy."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", check_beta(self.beta))
         object.__setattr__(self, "eta", check_eta(self.eta))
@@ -50,12 +58,22 @@ class NTHROptions:
             raise ValueError(f"vocabulary={self.vocabulary!r}: use one of {', '.join(VOCABULARIES)}")
         if not isinstance(self.anchor_includes_self, bool):
             raise ValueError(f"anchor_includes_self={self.anchor_includes_self!r}: use true or false")
-        if isinstance(self.reward_threshold, bool) or not isinstance(self.reward_threshold, int | float):
-            raise ValueError(f"reward_threshold={self.reward_threshold!r}: use a number")
+        for name in ("reward_threshold", "monitor_epsilon"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name}={value!r}: use a finite number")
+        if isinstance(self.monitor_freq, bool) or not isinstance(self.monitor_freq, int) or self.monitor_freq < 0:
+            raise ValueError(f"monitor_freq={self.monitor_freq!r}: use a number of steps, or 0 for never")
         if not isinstance(self.metric, str) or not self.metric:
             raise ValueError(f"metric={self.metric!r}: use 'reward' or the name of an entry of the reward's extra info")
         if self.token_dump_dir is not None and not isinstance(self.token_dump_dir, str):
             raise ValueError(f"token_dump_dir={self.token_dump_dir!r}: use a path or null")
+
+    @property
+    def monitor_only(self) -> bool:
+        """Whether no option is set but those of the monitor, which serve every estimator."""
+        monitor = {name: getattr(self, name) for name in MONITOR_OPTIONS}
+        return self == NTHROptions(**monitor)
 
     @classmethod
     def from_config(cls, algorithm: Mapping[str, Any]) -> NTHROptions:

@@ -10,14 +10,14 @@ import torch
 import wrapt
 
 from verl_nthr.integration import dump
+from verl_nthr.integration.columns import read_columns
 from verl_nthr.integration.estimators import estimator_of
-from verl_nthr.integration.groups import Groups, group_responses, metric_values
+from verl_nthr.integration.groups import read_groups
 from verl_nthr.integration.metrics import step_metrics
-from verl_nthr.integration.options import REWARD_METRIC, NTHROptions
+from verl_nthr.integration.options import NTHROptions
 from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, WEIGHT, ScoringRequest
 
 if TYPE_CHECKING:
-    from tensordict import TensorDict
     from transfer_queue import KVBatchMeta
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
@@ -58,7 +58,7 @@ def compute_old_log_prob(
         # extra info stays with the batch: a later pass, as LoRA's reference, is not to be scored
         del batch.extra_info[REQUEST]
     output.extra_info.pop(REQUEST, None)
-    columns = _read(output, SCORE, THRESHOLD, SECONDS)
+    columns = read_columns(output, SCORE, THRESHOLD, SECONDS)
     metrics.update(step_metrics(groups, options, columns[SCORE], columns[THRESHOLD], columns[SECONDS]))
     return output
 
@@ -79,7 +79,7 @@ def compute_advantage(
     from tensordict import TensorDict
 
     batch = verl_advantage(batch, metrics=metrics)
-    columns = _read(batch, "advantages", WEIGHT)
+    columns = read_columns(batch, "advantages", WEIGHT)
     base, weight = columns["advantages"], columns[WEIGHT]
     weighted = torch.nested.nested_tensor_from_jagged(base.values() * weight.values(), base.offsets())
     options = NTHROptions.from_config(trainer.config.algorithm)
@@ -87,7 +87,7 @@ def compute_advantage(
         records = dump.response_records(
             trainer.global_steps,
             batch.keys,
-            _read(batch, *dump.COLUMNS),
+            read_columns(batch, *dump.COLUMNS),
             base,
             read_groups(batch, options),
             options,
@@ -96,32 +96,3 @@ def compute_advantage(
         dump.write_step(options.token_dump_dir, trainer.global_steps, records)
     fields = TensorDict({"advantages": weighted}, batch_size=len(batch))
     return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
-
-
-def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
-    """Group the rows of a batch and decide which of them are correct, by verl's unshaped scores or extra info."""
-    if options.metric == REWARD_METRIC:
-        values = metric_values(options.metric, _read(batch, "rm_scores")["rm_scores"].unbind(), ())
-    else:
-        values = metric_values(options.metric, (), _read(batch, "extra_fields").get("extra_fields").tolist())
-    is_padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
-    return group_responses(batch.keys, is_padding, [value >= options.reward_threshold for value in values])
-
-
-def _read(batch: KVBatchMeta, *fields: str) -> TensorDict:
-    """Columns of a batch.
-
-    Raises:
-        RuntimeError: a column is missing, because the workers ran without this plugin.
-    """
-    import transfer_queue as tq
-
-    data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(fields))
-    missing = [field for field in fields if field not in data.keys()]  # noqa: SIM118 - a TensorDict has no `in`
-    if missing:
-        raise RuntimeError(
-            f"the workers returned no {', '.join(missing)}: they ran without verl-nthr. Install it in the environment "
-            "of the Ray workers and do not disable it by VERL_USE_EXTERNAL_PLUGINS; `verl-nthr doctor` shows what is "
-            "loaded there"
-        )
-    return data

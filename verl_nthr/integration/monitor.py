@@ -1,0 +1,108 @@
+"""Lazy likelihood displacement during training: how the update moved the likelihood of the batch's correct responses.
+
+Works with every estimator, so that people can see whether they have the problem before they change anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+import wrapt
+from torch import Tensor
+
+from verl_nthr.integration.columns import read_columns
+from verl_nthr.integration.groups import correct_rows
+from verl_nthr.integration.options import NTHROptions
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from transfer_queue import KVBatchMeta
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+
+def override_trainer_base(trainer_base: ModuleType) -> None:
+    """Wrap ``verl.trainer.ppo.v1.trainer_base.PPOTrainer._step_once`` (0.9), whose last act is the actor's update."""
+    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._step_once", _step_once)
+
+
+def _step_once(
+    wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> KVBatchMeta:
+    if not trainer.config.algorithm.get("nthr"):
+        return wrapped(*args, **kwargs)
+    return step_once(wrapped, trainer, *args, **kwargs)
+
+
+def step_once(
+    verl_step: Callable[..., KVBatchMeta],
+    trainer: PPOTrainer,
+    metrics: dict[str, Any],
+    timing_raw: dict[str, float],
+    sample_batch_size: int,
+) -> KVBatchMeta:
+    """verl's step; every ``algorithm.nthr.monitor_freq`` steps it is followed by a pass over the correct responses."""
+    from verl.utils.debug import marked_timer
+
+    batch = verl_step(metrics, timing_raw, sample_batch_size)
+    options = NTHROptions.from_config(trainer.config.algorithm)
+    is_due = options.monitor_freq > 0 and trainer.global_steps % options.monitor_freq == 0
+    if is_due and trainer.config.trainer.critic_warmup <= trainer.global_steps:
+        with marked_timer("lld_monitor", timing_raw):
+            metrics.update(measure(trainer, batch, options))
+    return batch
+
+
+def measure(trainer: PPOTrainer, batch: KVBatchMeta, options: NTHROptions) -> dict[str, float]:
+    """Run the actor's log-prob pass once more over the batch's correct responses and compare; {} if there are none."""
+    is_correct = correct_rows(batch, options)
+    multiple = _batch_multiple(trainer.config, max(trainer.actor_rollout_wg._dispatch_info["actor"]) + 1)
+    chosen = rows_of_pass(is_correct, multiple)
+    if not chosen:
+        return {}
+    part = batch.select_keys([batch.keys[row] for row in chosen])
+    part.extra_info = {
+        "calculate_entropy": False,
+        "compute_loss": False,
+        "temperature": trainer.config.actor_rollout_ref.rollout.temperature,
+    }
+    trainer.actor_rollout_wg.compute_log_prob(part)
+    columns = read_columns(part, "log_probs", "old_log_probs", "response_mask")
+    from verl.workers.utils.padding import response_from_nested
+
+    mask = columns["response_mask"]
+    new = response_from_nested(columns["log_probs"], mask)
+    change = (new.values() - columns["old_log_probs"].values()) * mask.values()
+    delta = torch.stack([tokens.sum() for tokens in change.split(mask.offsets().diff().tolist())])
+    return displacement_metrics(delta[: sum(is_correct)], options.monitor_epsilon)
+
+
+def rows_of_pass(is_correct: Sequence[bool], multiple: int) -> list[int]:
+    """The correct rows, then as many others as a pass needs that takes a multiple of ``multiple`` rows; [] for none."""
+    correct = [row for row, right in enumerate(is_correct) if right]
+    fill = -len(correct) % multiple
+    return correct + [row for row, right in enumerate(is_correct) if not right][:fill] if correct else []
+
+
+def displacement_metrics(delta: Tensor, epsilon: float) -> dict[str, float]:
+    """Summarise the changes Δ = ln π_new(y⁺|x) − ln π_old(y⁺|x) of the correct responses [R] (Eq. 2).
+
+    Returns:
+        nthr/lld/delta_logp/mean and /p10; nthr/lld/share_negative (Δ < 0); nthr/lld/share_lazy (Δ < ε, Def. 4.1).
+    """
+    return {
+        "nthr/lld/delta_logp/mean": float(delta.mean()),
+        "nthr/lld/delta_logp/p10": float(delta.quantile(0.1)),
+        "nthr/lld/share_negative": float((delta < 0).float().mean()),
+        "nthr/lld/share_lazy": float((delta < epsilon).float().mean()),
+    }
+
+
+def _batch_multiple(config: DictConfig, data_parallel_size: int) -> int:
+    """Rows that a log-prob pass must be a multiple of: every rank needs whole micro-batches."""
+    rollout = config.actor_rollout_ref.rollout
+    micro_batch = 1 if rollout.log_prob_use_dynamic_bsz else rollout.log_prob_micro_batch_size_per_gpu
+    return math.prod((data_parallel_size, micro_batch))
