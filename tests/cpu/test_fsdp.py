@@ -1,0 +1,78 @@
+"""FSDP and verl's engines on the CPU."""
+
+import textwrap
+
+from tests.toy import make_toy
+
+from .interpreter import output_of, run_python
+
+RANK = """
+import os, sys, torch
+import torch.distributed as dist, torch.multiprocessing as mp
+
+def rank(index, folder):
+    import verl_nthr.cpu.plugin
+    from verl_nthr.cpu.device import CPUDeviceId
+    from torch.distributed.fsdp import CPUOffload, FullyShardedDataParallel as FSDP
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=index, world_size=2)
+    torch.manual_seed(index)
+    plain = torch.nn.Linear(3, 2)
+    expected = [plain.weight.detach().clone(), plain.bias.detach().clone()]
+    for tensor in expected:
+        dist.broadcast(tensor, 0)
+    for offload in (None, CPUOffload(offload_params=True)):
+        torch.manual_seed(index)
+        model = FSDP(torch.nn.Linear(3, 2), device_id=CPUDeviceId("cpu"), sync_module_states=True, cpu_offload=offload)
+        out = model(torch.eye(3))
+        torch.testing.assert_close(out, expected[0].T + expected[1])
+    open(f"{folder}/rank{index}", "w").close()
+    dist.destroy_process_group()
+
+if __name__ == "__main__":
+    mp.spawn(rank, (sys.argv[1],), nprocs=2)
+"""
+
+
+def test_fsdp1_synchronises_two_ranks_on_the_cpu(tmp_path) -> None:
+    script = tmp_path / "ranks.py"
+    script.write_text(textwrap.dedent(RANK))
+    code = f"import runpy, sys; sys.argv = ['ranks.py', {str(tmp_path)!r}]; sys.path.insert(0, {str(tmp_path)!r})\n"
+    result = run_python(code + f"runpy.run_path({str(script)!r}, run_name='__main__')", cpu=True)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "rank0").exists()
+    assert (tmp_path / "rank1").exists()
+
+
+def test_offloading_pins_no_memory() -> None:
+    code = """
+import verl_nthr.cpu.plugin
+from torch.distributed.fsdp import CPUOffloadPolicy
+print(CPUOffloadPolicy(pin_memory=True).pin_memory, CPUOffloadPolicy().pin_memory)
+"""
+    assert output_of(code, cpu=True) == "False False"
+
+
+def test_the_engines_of_verl_are_found_for_the_cpu() -> None:
+    code = """
+import verl
+from verl.workers.engine import EngineRegistry
+for model in ("language_model", "value_model"):
+    for backend in ("fsdp", "fsdp2"):
+        print(EngineRegistry.get_engine_cls(model, backend).__name__)
+"""
+    expected = ["FSDPEngineWithLMHead"] * 2 + ["FSDPEngineWithValueHead"] * 2
+    assert output_of(code, cpu=True).splitlines()[-4:] == expected
+
+
+def test_a_value_head_is_loaded_without_flash_attention(tmp_path) -> None:
+    toy = make_toy(tmp_path)
+    code = f"""
+import verl, torch
+from transformers import AutoConfig
+from verl.utils.model import load_valuehead_model
+config = AutoConfig.from_pretrained({str(toy.model)!r}, attn_implementation="flash_attention_2")
+config.num_labels = 1
+model = load_valuehead_model({str(toy.model)!r}, torch.float32, config, False)
+print(model.config._attn_implementation, tuple(model(torch.tensor([[5, 6, 7]])).logits.shape))
+"""
+    assert output_of(code, cpu=True).splitlines()[-1] == "sdpa (1, 3, 1)"

@@ -1,0 +1,53 @@
+"""FSDP and FSDP2 on modules that lie on the CPU (torch 2.13.0)."""
+
+from typing import Any
+
+from verl_nthr.cpu.patches import Patch, wrapping
+
+
+def offload_without_pinning(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Around ``torch.distributed.fsdp.CPUOffloadPolicy.__init__``: memory is never pinned.
+
+    verl 0.9.1 gives every reference model ``CPUOffloadPolicy(pin_memory=True)`` (``FSDPEngine._build_fsdp_module``),
+    and pinning needs an accelerator.
+    """
+    wrapped(pin_memory=False)
+
+
+def no_offload(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Around ``torch.distributed.fsdp.CPUOffload.__init__`` (FSDP1): parameters are never offloaded.
+
+    verl 0.9.1 gives every reference model ``CPUOffload(offload_params=True)``. There is nowhere to offload to, and
+    torch would pin the memory.
+    """
+    wrapped(offload_params=False)
+
+
+def accept_cpu_states(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Instead of ``torch.distributed.fsdp._init_utils._check_module_states_for_sync_module_states``: accept.
+
+    verl 0.9.1 builds FSDP1 with ``sync_module_states=True``. torch refuses modules on the CPU there because NCCL could
+    not broadcast them; gloo can.
+    """
+
+
+PATCHES: tuple[Patch, ...] = (
+    wrapping(
+        "torch.distributed.fsdp.CPUOffloadPolicy: no pinned memory",
+        "torch.distributed.fsdp",
+        "CPUOffloadPolicy.__init__",
+        offload_without_pinning,
+    ),
+    wrapping(
+        "torch.distributed.fsdp.CPUOffload: no offloading",
+        "torch.distributed.fsdp",
+        "CPUOffload.__init__",
+        no_offload,
+    ),
+    wrapping(
+        "torch FSDP1: sync_module_states of modules on the CPU",
+        "torch.distributed.fsdp._init_utils",
+        "_check_module_states_for_sync_module_states",
+        accept_cpu_states,
+    ),
+)

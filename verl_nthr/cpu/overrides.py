@@ -1,0 +1,104 @@
+"""Hydra overrides that stock ``python -m verl.trainer.main_ppo`` needs on a machine without a GPU."""
+
+import re
+from pathlib import Path
+
+UNIX_SOCKET_PATH_MAX = 103
+"""Bytes of a unix socket's path: 107 on Linux, 103 on macOS."""
+
+LONGEST_RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+
+TRAINED_MODELS = ("actor_rollout_ref.actor.fsdp_config", "actor_rollout_ref.ref.fsdp_config", "critic.fsdp")
+
+
+def overrides(workers: int, ray_dir: str | Path) -> list[str]:
+    """Overrides for a run of ``workers`` training processes, each with a vLLM engine of its own.
+
+    Settings of the task (data, lengths, batch sizes, learning rate, samples per prompt) are the caller's. An override
+    given later on the command line wins.
+
+    Args:
+        workers: data-parallel training processes, on this machine.
+        ray_dir: folder for Ray's session; unix sockets lie in it, so its path has to be short.
+
+    Raises:
+        ValueError: ``workers`` is below 1, or ``ray_dir`` is too long for a unix socket.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    folder = Path(ray_dir).absolute()
+    longest = len(f"{folder}{LONGEST_RAY_SOCKET}".encode())
+    if longest > UNIX_SOCKET_PATH_MAX:
+        raise ValueError(
+            f"ray_dir={folder} is {longest - UNIX_SOCKET_PATH_MAX} bytes too long: Ray puts unix sockets in it, whose "
+            f"paths may have {UNIX_SOCKET_PATH_MAX} bytes; choose a shorter folder, for example under /tmp"
+        )
+    return [*_trainer(workers), *_models(), *_rollout(), *_ray(workers, folder)]
+
+
+def _trainer(workers: int) -> list[str]:
+    return [
+        "trainer.device=cpu",
+        "trainer.nnodes=1",
+        f"trainer.n_gpus_per_node={workers}",
+        "data.dataloader_num_workers=0",
+        "reward.num_workers=1",
+        "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
+    ]
+
+
+def _models() -> list[str]:
+    """FSDP2 in float32, without compilation and flash attention."""
+    settings = [
+        "actor_rollout_ref.actor.strategy=fsdp2",
+        "critic.strategy=fsdp2",
+        "actor_rollout_ref.actor.use_torch_compile=False",
+        "actor_rollout_ref.model.use_remove_padding=False",
+        "critic.model.use_remove_padding=False",
+        "actor_rollout_ref.model.enable_gradient_checkpointing=False",
+        "critic.model.enable_gradient_checkpointing=False",
+        "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
+        "+critic.model.override_config.attn_implementation=sdpa",
+    ]
+    for config in TRAINED_MODELS:
+        settings += [
+            f"{config}.strategy=fsdp2",
+            f"{config}.use_torch_compile=False",
+            f"{config}.dtype=float32",
+            f"+{config}.mixed_precision.param_dtype=fp32",
+        ]
+    return settings
+
+
+def _rollout() -> list[str]:
+    """One eager float32 vLLM engine a worker; the transfer bucket has to hold the largest tensor."""
+    return [
+        "actor_rollout_ref.rollout.name=vllm",
+        "actor_rollout_ref.rollout.mode=async",
+        "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
+        "actor_rollout_ref.rollout.dtype=float32",
+        "actor_rollout_ref.rollout.enforce_eager=True",
+        "actor_rollout_ref.rollout.free_cache_engine=False",
+        "+actor_rollout_ref.rollout.enable_sleep_mode=False",
+        "actor_rollout_ref.rollout.gpu_memory_utilization=0.2",
+        "actor_rollout_ref.rollout.agent.num_workers=1",
+        "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=1024",
+    ]
+
+
+def _ray(workers: int, folder: Path) -> list[str]:
+    """A local Ray with logical GPUs and more logical CPUs than cores: verl's many small actors mostly wait."""
+    return [
+        "+ray_kwargs.ray_init.address=local",
+        f"ray_kwargs.ray_init.num_cpus={12 + 4 * workers}",
+        f"+ray_kwargs.ray_init.num_gpus={workers}",
+        f"+ray_kwargs.ray_init._temp_dir={_quoted(str(folder))}",
+        "+ray_kwargs.ray_init.include_dashboard=False",
+        "+ray_kwargs.ray_init.object_store_memory=1000000000",
+    ]
+
+
+def _quoted(text: str) -> str:
+    """``text`` in single quotes as hydra reads them: backslashes are doubled before a quote and at the end only."""
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), text)
+    return f"'{escaped}'"

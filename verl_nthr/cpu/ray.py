@@ -1,0 +1,39 @@
+"""Logical GPUs and CPUs for a Ray that is started on a machine without a GPU."""
+
+import os
+from typing import Any
+
+from verl_nthr.cpu.environment import usable_cores
+from verl_nthr.cpu.patches import Patch, wrapping
+
+LOGICAL_GPUS = 8
+LOGICAL_CPUS = 48
+
+
+def starts_cluster(address: str | None, temp_dir: str | None) -> bool:
+    """Whether ``ray.init`` with these arguments starts a Ray of its own (which alone takes resource counts)."""
+    from ray._private.services import find_bootstrap_address
+
+    if address == "local":
+        return True
+    if address is not None or os.environ.get("RAY_ADDRESS"):
+        return False
+    return find_bootstrap_address(temp_dir) is None
+
+
+def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Around ``ray.init`` (ray 2.60.0): counts that are not given are at least those of verl's default of 8 GPUs.
+
+    verl places each training process on one GPU and three CPUs and starts some small actors more; without a GPU,
+    Ray offers none, and verl refuses to start. The counts are logical: they limit nothing but placement.
+    """
+    address = args[0] if args else kwargs.get("address")
+    if starts_cluster(address, kwargs.get("_temp_dir")):
+        if kwargs.get("num_gpus") is None:
+            kwargs["num_gpus"] = LOGICAL_GPUS
+        if kwargs.get("num_cpus") is None:
+            kwargs["num_cpus"] = max(LOGICAL_CPUS, usable_cores())
+    return wrapped(*args, **kwargs)
+
+
+PATCHES: tuple[Patch, ...] = (wrapping("ray.init: logical GPUs and CPUs", "ray", "init", init),)
