@@ -1,0 +1,44 @@
+"""Token dumps made by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    """A wrong response of three tokens, the first of them spared; ``changes`` replace entries."""
+    return {
+        "schema": 1,
+        "step": 7,
+        "uid": "g",
+        "response_index": 0,
+        "prompt": "1+1=?",
+        "response": "so 3",
+        "tokens": ["so", " ", "3"],
+        "token_ids": [11, 12, 13],
+        "mask": [1, 1, 1],
+        "log_probs": [-0.25, -0.5, -1.5],
+        "scores": [2.5, 0.5, -3.0],
+        "weights": [0.5, 1.0, 1.0],
+        "reward": 0.0,
+        "correct": False,
+        "advantage": -0.75,
+        "tau": 1.0,
+        "eta": 0.5,
+        "success_rate": 0.5,
+    } | changes
+
+
+def right(**changes: Any) -> dict[str, Any]:
+    """A right response of the same group."""
+    return record(
+        **{"response_index": 1, "reward": 1.0, "correct": True, "advantage": 0.75, "weights": [1.0] * 3} | changes
+    )
+
+
+def write_dump(path: Path, *records: dict[str, Any]) -> Path:
+    """Write the records as a dump."""
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in records), encoding="utf-8")
+    return path

@@ -1,0 +1,79 @@
+"""The task: worked solutions, splits, final answers, reward."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+
+from verl_nthr.demo.arithmetic import Problem, draw_problem, draw_splits, final_answer
+from verl_nthr.demo.reward import compute_score
+
+
+def test_a_worked_solution_word_by_word() -> None:
+    assert Problem(345, 678).question == "345+678=?"
+    assert Problem(345, 678).worked_solution == "5+8+0=13\n4+7+1=12\n3+6+1=10\nso 1023"
+
+
+def test_worked_solutions_agree_with_python() -> None:
+    rng = random.Random(3)
+    for _ in range(500):
+        problem = draw_problem(rng)
+        assert 100 <= problem.left <= 999
+        assert 100 <= problem.right <= 999
+        *columns, last = problem.worked_solution.split("\n")
+        assert last == f"so {problem.left + problem.right}"
+        total, carried = 0, 0
+        for place, column in enumerate(columns):
+            expression, value = column.split("=")
+            assert sum(map(int, expression.split("+"))) == int(value)
+            assert int(expression.split("+")[2]) == carried
+            carried = int(value) // 10
+            total += int(value) % 10 * 10**place
+        assert total + carried * 10 ** len(columns) == problem.left + problem.right
+        assert [c.split("+")[0] for c in columns] == list(reversed(str(problem.left)))
+        assert [re.split(r"\+", c)[1] for c in columns] == list(reversed(str(problem.right)))
+
+
+def test_splits_have_no_addition_in_common_in_either_order() -> None:
+    splits = draw_splits(seed=5, unseen=200, held_out=300, train=640)
+    sets = [{frozenset((p.left, p.right)) for p in part} for part in (splits.unseen, splits.held_out, splits.train)]
+    assert [len(part) for part in sets] == [200, 300, 640]
+    assert len(set.union(*sets)) == 200 + 300 + 640
+
+
+def test_splits_depend_on_the_seed_alone() -> None:
+    assert draw_splits(1, 10, 10, 10) == draw_splits(1, 10, 10, 10)
+    assert draw_splits(1, 10, 10, 10) != draw_splits(2, 10, 10, 10)
+
+
+ANSWERS = [
+    ("5+8+0=13\n4+7+1=12\n3+6+1=10\nso 1023", "1023"),
+    ("so 1023", "1023"),
+    ("so 1023\n", "1023"),
+    ("so 12\nso 1023", "1023"),
+    ("so 1023 apples", None),
+    ("so 1023\nso", None),
+    ("1023", None),
+    ("so -1023", None),
+    ("so 10 23", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("response", "answer"), ANSWERS)
+def test_final_answer(response: str, answer: str | None) -> None:
+    assert final_answer(response) == answer
+
+
+@pytest.mark.parametrize(("response", "answer"), ANSWERS)
+def test_reward(response: str, answer: str | None) -> None:
+    right = 1.0 if answer == "1023" else 0.0
+    assert compute_score("worked_addition", response, "1023", {"index": 0}) == {"score": right, "acc": right}
+
+
+def test_a_right_answer_after_wrong_steps_is_right_and_a_wrong_one_after_right_steps_is_not() -> None:
+    assert compute_score("", "5+8+0=99\nso 1023", "1023")["score"] == 1.0
+    assert compute_score("", "5+8+0=13\n4+7+1=12\n3+6+1=10\nso 1024", "1023")["score"] == 0.0
+    assert compute_score("", "so 01023", "1023")["score"] == 0.0

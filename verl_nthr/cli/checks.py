@@ -1,0 +1,143 @@
+"""The checks of ``verl-nthr doctor``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from packaging.specifiers import SpecifierSet
+
+from verl_nthr.cli.inspection import (
+    PLATFORM,
+    PLUGINS,
+    POLICY,
+    Inspection,
+    allowed_plugins,
+    cpu_chosen,
+    inspect_process,
+    installed_plugins,
+)
+from verl_nthr.cli.ray_inspection import inspect_ray_actor
+from verl_nthr.cli.versions import versions
+
+SUPPORTED_VERL = SpecifierSet(">=0.9,<0.10")
+INSTALL_VERL = f'pip install "verl{SUPPORTED_VERL}"'
+REINSTALL = "pip install --force-reinstall --no-deps verl-nthr, into the environment that runs verl"
+HERE, ACTOR = "this process", "Ray actor"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report."""
+
+    name: str
+    """What was looked at."""
+
+    where: str
+    """:data:`HERE`, :data:`ACTOR`, or empty for what concerns the environment."""
+
+    ok: bool | None
+    """None if it is only for information."""
+
+    found: str
+    """What was seen."""
+
+    remedy: str | None = None
+    """What to do if it is not ok."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was found."""
+
+    versions: dict[str, str | None]
+    """None where a package is not installed."""
+
+    here: Inspection
+    """This process."""
+
+    ray_actor: Inspection | None
+    """A process that Ray has started; None if verl cannot be imported here."""
+
+    checks: list[Check]
+    """In the order of the report."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing."""
+        return all(check.ok is not False for check in self.checks)
+
+
+def examine(ray_seconds: float) -> Report:
+    """Look at this process and at a Ray actor, for which ``ray_seconds`` are allowed."""
+    found = versions()
+    here = inspect_process()
+    actor = inspect_ray_actor(ray_seconds) if here.import_error is None else None
+    checks = [*_version_checks(found), *_plugin_checks(), *_process_checks(HERE, here)]
+    if actor is not None:
+        checks += _process_checks(ACTOR, actor)
+    return Report(found, here, actor, [*checks, _platform_check(here)])
+
+
+def _version_checks(found: dict[str, str | None]) -> list[Check]:
+    checks = [Check(f"{name} version", "", None, version or "not installed") for name, version in found.items()]
+    verl = found["verl"]
+    supported = verl is not None and SUPPORTED_VERL.contains(verl, prereleases=True)
+    described = f"{verl or 'not installed'} (supported: {SUPPORTED_VERL})"
+    verl_check = Check("verl version", "", supported, described, INSTALL_VERL)
+    return [verl_check if check.name == verl_check.name else check for check in checks]
+
+
+def _plugin_checks() -> list[Check]:
+    checks = []
+    allowed = allowed_plugins()
+    for name, installed in installed_plugins().items():
+        needed = name == "nthr" or cpu_chosen()
+        checks.append(
+            Check(f"entry point {name}", "", installed, "installed" if installed else "not installed", REINSTALL)
+        )
+        if not allowed[name]:
+            value = os.environ[POLICY]
+            checks.append(
+                Check(
+                    f"{POLICY} for {name}",
+                    "",
+                    False if needed else None,
+                    f"{value!r} does not let verl load it",
+                    f"unset {POLICY}, or set it to {','.join(PLUGINS)}",
+                )
+            )
+    return checks
+
+
+def _process_checks(where: str, found: Inspection) -> list[Check]:
+    if found.import_error is not None:
+        remedy = INSTALL_VERL if where == HERE else "make `import verl` work in a Ray worker; see what it printed"
+        return [Check("import verl", where, False, found.import_error, remedy)]
+    checks = [Check("import verl", where, True, "works")]
+    for name, loaded in found.loaded.items():
+        needed = name == "nthr" or cpu_chosen()
+        error = found.errors.get(name)
+        state = error or ("loaded" if loaded else "not loaded by verl")
+        ok = loaded and error is None
+        verdict = ok if ok or needed or error else None
+        checks.append(Check(f"plugin {name}", where, verdict, state, _load_remedy(error)))
+    remedy = f"this verl is not the one that verl-nthr was made for: {INSTALL_VERL}"
+    checks += [
+        Check(name, where, in_place, "in place" if in_place else "missing", remedy)
+        for name, in_place in found.status.items()
+    ]
+    return checks
+
+
+def _load_remedy(error: str | None) -> str:
+    if error is None:
+        return f"unset {POLICY}, and install verl-nthr into the environment that runs verl"
+    return f"verl hides this error of a plugin: {error}"
+
+
+def _platform_check(here: Inspection) -> Check:
+    chosen = os.environ.get(PLATFORM) or "not set"
+    found = f"{here.platform or 'unknown'}, devices: {here.devices}; {PLATFORM} {chosen}"
+    note = None if here.devices else f"no device found: {PLATFORM}=cpu trains without a GPU"
+    return Check("platform", "", None, found, note)

@@ -1,0 +1,76 @@
+"""``verl-nthr demo``: train a toy with stock verl on this machine and look at the result."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from verl_nthr.cli.arguments import positive_float, positive_int, seed
+from verl_nthr.demo.settings import Settings, known_estimators
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="train a toy with stock verl on this machine, in about ten minutes, and look at the result",
+        description="Makes a tiny model, warms it up on worked additions, trains it with stock verl (vLLM, FSDP, Ray) "
+        "on this machine's CPU, and writes accuracies, timings, a reward curve and a page of token scores.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--estimator",
+        default="nthr",
+        choices=known_estimators(),
+        metavar="NAME",
+        help=f"algorithm.adv_estimator: {', '.join(known_estimators())}",
+    )
+    parser.add_argument("--steps", type=positive_int, default=20, metavar="N", help="training steps")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of problems, model and sampling")
+    parser.add_argument("--workers", type=positive_int, default=1, metavar="N", help="training processes")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder to write to (default: demo-out/<estimator>-seed<seed>)",
+        default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--time-limit", type=positive_float, default=30.0, metavar="MIN", help="minutes that the training may take"
+    )
+    parser.add_argument(
+        "--stall-limit",
+        type=positive_float,
+        default=8.0,
+        metavar="MIN",
+        help="minutes without a new step after which the training is ended",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; 0 if everything went well, else 1 with the reason on standard error."""
+    from rich.console import Console
+
+    from verl_nthr.demo.demo import DemoError, run_demo
+    from verl_nthr.demo.metrics import MetricsError
+    from verl_nthr.demo.token_dump import DumpError
+    from verl_nthr.demo.warm_up import WarmUpError
+
+    out = getattr(args, "out", None) or Path("demo-out") / f"{args.estimator}-seed{args.seed}"
+    settings = Settings(
+        estimator=args.estimator,
+        steps=args.steps,
+        seed=args.seed,
+        workers=args.workers,
+        out=out.absolute(),
+        time_limit=60 * args.time_limit,
+        stall_limit=60 * args.stall_limit,
+    )
+    try:
+        run_demo(settings, Console())
+    except (DemoError, DumpError, MetricsError, OSError, WarmUpError) as error:
+        print(f"verl-nthr demo: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,125 @@
+"""``verl-nthr doctor``: is everything in place for verl to train with NTHR?"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import IO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from verl_nthr.cli.arguments import positive_float
+from verl_nthr.cli.checks import ACTOR, HERE, Check, Report, examine
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="check that verl loads NTHR, here and in a Ray actor",
+        description="Checks versions, entry points and what verl has loaded, in this process and in an actor of a "
+        "private local Ray. The exit code is 1 if something is missing; the remedy is shown with it.",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--ray-seconds",
+        type=positive_float,
+        default=180.0,
+        metavar="S",
+        help="time limit of the Ray actor (default: 180)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine and print; 0 if nothing is missing, else 1."""
+    with tempfile.TemporaryFile() as noise:
+        try:
+            with _output_to(noise):
+                report = examine(args.ray_seconds)
+        except BaseException:
+            _show(noise)
+            raise
+        if not report.ok:
+            _show(noise)
+    if args.json:
+        print(json.dumps({"ok": report.ok, **asdict(report)}, indent=2, ensure_ascii=False))
+    else:
+        _print_tables(report)
+    return 0 if report.ok else 1
+
+
+@contextlib.contextmanager
+def _output_to(file: IO[bytes]) -> Iterator[None]:
+    """Send what imported packages print, on both standard streams and from any thread, to ``file``."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in enumerate(saved, start=1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def _show(file: IO[bytes]) -> None:
+    """What was printed meanwhile may tell what is wrong."""
+    file.seek(0)
+    sys.stderr.write(file.read().decode("utf-8", errors="replace"))
+    sys.stderr.flush()
+
+
+def _print_tables(report: Report) -> None:
+    console = Console()
+    console.print(_environment_table(report))
+    console.print(_process_table(report))
+    for colour, word, ok in (("red", "remedy", False), ("yellow", "note", None)):
+        for text in dict.fromkeys(check.remedy for check in report.checks if check.ok is ok and check.remedy):
+            console.print(f"[{colour}]{word}[/{colour}] {escape(text)}", highlight=False, soft_wrap=True)
+    console.print("[green]Everything is in place.[/green]" if report.ok else "[red]Something is missing.[/red]")
+
+
+def _environment_table(report: Report) -> Table:
+    table = _table("verl-nthr doctor", "", "environment", "found")
+    for check in report.checks:
+        if not check.where:
+            table.add_row(_sign(check), Text(check.name), Text(check.found))
+    return table
+
+
+def _process_table(report: Report) -> Table:
+    found: dict[str, dict[str, Check]] = {}
+    for check in report.checks:
+        if check.where:
+            found.setdefault(check.name, {})[check.where] = check
+    table = _table("in place", HERE, ACTOR, "what")
+    for name, places in found.items():
+        table.add_row(*(_sign(places.get(where)) for where in (HERE, ACTOR)), Text(name, overflow="fold"))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="center" if column in (HERE, ACTOR) else "left")
+    return table
+
+
+def _sign(check: Check | None) -> Text:
+    if check is None or check.ok is None:
+        return Text("·", "dim")
+    return Text("✓", "green") if check.ok else Text("✗", "red")

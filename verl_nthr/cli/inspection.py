@@ -1,0 +1,84 @@
+"""What verl has loaded in the process that asks; runs in the command itself and inside a Ray actor."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field
+
+PLUGINS = {"nthr": "verl_nthr.integration.plugin", "nthr_cpu_platform": "verl_nthr.cpu.plugin"}
+"""Entry points of this package in verl's group, and their modules."""
+
+GROUP = "verl.plugins"
+POLICY = "VERL_USE_EXTERNAL_PLUGINS"
+PLATFORM = "VERL_PLATFORM"
+LOAD_ERRORS = (ImportError, AttributeError, OSError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """State of one process."""
+
+    import_error: str | None = None
+    """Why ``import verl`` fails; None if it works."""
+
+    loaded: dict[str, bool] = field(default_factory=dict)
+    """Whether verl has loaded each plugin."""
+
+    errors: dict[str, str] = field(default_factory=dict)
+    """Why a plugin, or a module that it changes, cannot be loaded."""
+
+    status: dict[str, bool] = field(default_factory=dict)
+    """What the loaded plugins register and override: whether it is in place."""
+
+    platform: str | None = None
+    """Device name of verl's platform."""
+
+    devices: int | None = None
+    """Number of the platform's devices."""
+
+
+def installed_plugins() -> dict[str, bool]:
+    """Whether each entry point of :data:`PLUGINS` is installed with the right module."""
+    found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=GROUP)}
+    return {name: found.get(name) == module for name, module in PLUGINS.items()}
+
+
+def allowed_plugins() -> dict[str, bool]:
+    """Whether the environment variable :data:`POLICY` lets verl load each plugin; read as verl 0.9 does."""
+    policy = os.environ.get(POLICY, "auto").strip().lower()
+    names = {name.strip() for name in policy.split(",")}
+    return {name: policy == "auto" or name in names for name in PLUGINS}
+
+
+def cpu_chosen() -> bool:
+    """Whether the CPU platform is asked for."""
+    return os.environ.get(PLATFORM, "").strip().lower() == "cpu"
+
+
+def inspect_process() -> Inspection:
+    """Import verl and look at what that has loaded; nothing is loaded that verl does not load itself."""
+    if importlib.util.find_spec("verl") is None:
+        return Inspection(import_error="verl is not installed")
+    try:
+        importlib.import_module("verl")
+        manager = importlib.import_module("verl.plugin.platform.platform_manager")
+        platform = manager.get_platform()
+        name, devices = platform.device_name, platform.device_count()
+    except LOAD_ERRORS as error:
+        return Inspection(import_error=f"{type(error).__name__}: {error}")
+    loaded = {plugin: module in sys.modules for plugin, module in PLUGINS.items()}
+    errors: dict[str, str] = {}
+    status: dict[str, bool] = {}
+    for plugin, module in PLUGINS.items():
+        try:
+            if loaded[plugin]:
+                status |= importlib.import_module(module).status()
+            elif allowed_plugins()[plugin]:
+                importlib.import_module(module)
+        except LOAD_ERRORS as error:
+            errors[plugin] = f"{type(error).__name__}: {error}"
+    return Inspection(None, loaded, errors, status, name, devices)

@@ -1,0 +1,81 @@
+"""The demo's task: additions of two three-digit numbers, worked digit by digit."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+
+SMALLEST, LARGEST = 100, 999
+ANSWER = re.compile(r"so (\d+)\s*\Z")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One addition."""
+
+    left: int
+    right: int
+
+    @property
+    def question(self) -> str:
+        """What the user asks."""
+        return f"{self.left}+{self.right}=?"
+
+    @property
+    def answer(self) -> str:
+        """The sum, as a correct response ends."""
+        return str(self.left + self.right)
+
+    @property
+    def worked_solution(self) -> str:
+        """One line a column from the right, ``digit+digit+carry=sum``, then ``so`` and the answer."""
+        lines, carry = [], 0
+        for left, right in zip(reversed(str(self.left)), reversed(str(self.right)), strict=True):
+            column = int(left) + int(right) + carry
+            lines.append(f"{left}+{right}+{carry}={column}")
+            carry = column // 10
+        return "\n".join([*lines, f"so {self.answer}"])
+
+    @property
+    def unordered(self) -> tuple[int, int]:
+        """The same for ``a+b`` and ``b+a``."""
+        return min(self.left, self.right), max(self.left, self.right)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Problems that have no addition in common, also not with the operands swapped."""
+
+    unseen: list[Problem]
+    """For the accuracy before and after; never trained on."""
+
+    held_out: list[Problem]
+    """Tells the warm-up when to stop."""
+
+    train: list[Problem]
+    """Prompts of the reinforcement learning."""
+
+
+def draw_problem(rng: random.Random) -> Problem:
+    """A random problem."""
+    return Problem(rng.randint(SMALLEST, LARGEST), rng.randint(SMALLEST, LARGEST))
+
+
+def draw_splits(seed: int, unseen: int, held_out: int, train: int) -> Splits:
+    """Draw the three sets, of the given sizes; the same for the same seed."""
+    rng = random.Random(seed)
+    taken: set[tuple[int, int]] = set()
+    problems: list[Problem] = []
+    while len(problems) < unseen + held_out + train:
+        problem = draw_problem(rng)
+        if problem.unordered not in taken:
+            taken.add(problem.unordered)
+            problems.append(problem)
+    return Splits(problems[:unseen], problems[unseen : unseen + held_out], problems[unseen + held_out :])
+
+
+def final_answer(response: str) -> str | None:
+    """The number after the last ``so``, with which a response has to end; None if it does not."""
+    found = ANSWER.search(response)
+    return found.group(1) if found else None

@@ -1,0 +1,121 @@
+"""Shows a person how the warm-up and the training go on."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from verl_nthr.demo.metrics import STEP_SECONDS, MetricsTail, Step
+from verl_nthr.demo.warm_up import Progress as WarmUpProgress
+
+USUAL_WARM_UP_STEPS = 220
+
+
+class WarmUpDisplay:
+    """A bar towards the usual number of steps, with the loss and the accuracy."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=console,
+        )
+        self._task = self._bar.add_task("warm-up", total=USUAL_WARM_UP_STEPS, state="")
+
+    def __enter__(self) -> WarmUpDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._bar.update(self._task, total=1, completed=1)
+        self._bar.stop()
+
+    def report(self, progress: WarmUpProgress) -> None:
+        """Show the state after an evaluation."""
+        self._bar.update(
+            self._task,
+            completed=min(progress.step, USUAL_WARM_UP_STEPS - 1),
+            state=f"step {progress.step}, loss {progress.loss:.3f}, greedy accuracy {progress.accuracy:.0%}",
+        )
+
+
+class TrainingDisplay:
+    """A bar over the training steps and a line for each."""
+
+    def __init__(self, console: Console, tail: MetricsTail, total_steps: int) -> None:
+        self.steps: list[Step] = []
+        """The lines of the metrics read so far."""
+        self.started: float | None = None
+        """Seconds from the beginning until verl had started."""
+        self.first_line: float | None = None
+        """Seconds from the beginning until the validation before the training was done."""
+        self._console = console
+        self._tail = tail
+        self._total = total_steps
+        self._begin = time.monotonic()
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("starting Ray, vLLM and the trainer", total=total_steps)
+
+    def __enter__(self) -> TrainingDisplay:
+        self._begin = time.monotonic()
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def progress(self) -> bool:
+        """Show what verl has logged since the last call; whether there was something.
+
+        Raises:
+            MetricsError: verl's metrics cannot be read.
+        """
+        elapsed = time.monotonic() - self._begin
+        opened = self.started is None and self._tail.exists
+        if opened:
+            self.started = elapsed
+            self._bar.update(self._task, description="validating on unseen problems")
+        new = self._tail.read_new()
+        for step in new:
+            self.first_line = elapsed if self.first_line is None else self.first_line
+            self._console.print(step_line(step, self._total), highlight=False)
+            self._bar.update(self._task, completed=step.number, description=self._description(step))
+        self.steps += new
+        return opened or bool(new)
+
+    def _description(self, step: Step) -> str:
+        if step.number < self._total - 1:
+            return "training"
+        return "last step, then validation" if step.number < self._total else "shutting down"
+
+
+def step_line(step: Step, total_steps: int) -> str:
+    """One line about a step: reward, accuracy if it validated, spared tokens if NTHR scored, seconds."""
+    parts = [f"step {step.number:>{len(str(total_steps))}}/{total_steps}"]
+    if step.reward is not None:
+        parts.append(f"reward {step.reward:.3f}")
+    if step.selected is not None:
+        parts.append(f"tokens spared {step.selected:.1%}")
+    if STEP_SECONDS in step.data:
+        parts.append(f"{step.data[STEP_SECONDS]:.1f} s")
+    if step.accuracy is not None:
+        parts.append(f"greedy accuracy on unseen problems {step.accuracy:.1%}")
+    return "  ".join(parts)

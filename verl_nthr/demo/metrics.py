@@ -1,0 +1,122 @@
+"""Reads verl's ``metrics.jsonl`` while it grows: one JSON object a step, ``{"step": ..., "data": {...}}``."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+REWARD = "critic/score/mean"
+SELECTED = "nthr/selected_fraction"
+STEP_SECONDS = "timing_s/step"
+VALIDATION_SECONDS = "timing_s/testing"
+ACCURACY_PREFIX, ACCURACY_SUFFIX = "val-core/", "/acc/mean@1"
+
+
+class MetricsError(ValueError):
+    """A line of the file is not what verl writes; the message names file and line."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the file."""
+
+    number: int
+    """0 for the validation before training."""
+
+    data: dict[str, float]
+    """The finite numbers of the line."""
+
+    @property
+    def reward(self) -> float | None:
+        """Mean reward of the step's responses; None in the line of the validation before training."""
+        return self.data.get(REWARD)
+
+    @property
+    def selected(self) -> float | None:
+        """Fraction of the wrong answers' tokens (in mixed groups) that NTHR spared."""
+        return self.data.get(SELECTED)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Greedy accuracy on the unseen problems, if this step validated."""
+        for name, value in self.data.items():
+            if name.startswith(ACCURACY_PREFIX) and name.endswith(ACCURACY_SUFFIX):
+                return value
+        return None
+
+    def seconds(self, phase: str) -> float:
+        """verl's ``timing_s/<phase>``, 0 where the step has none."""
+        return self.data.get(f"timing_s/{phase}", 0.0)
+
+
+def parse_step(line: str, where: str) -> Step:
+    """One line of the file; entries that are no finite numbers are left out.
+
+    Args:
+        line: the JSON text.
+        where: names file and line in errors.
+
+    Raises:
+        MetricsError: no JSON object with an integer ``step`` and an object ``data``.
+    """
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise MetricsError(f"{where} is no JSON ({error}); was the file written by verl's file logger?") from error
+    if not isinstance(entry, dict) or "step" not in entry or "data" not in entry:
+        raise MetricsError(f"{where} has no 'step' and 'data'; was the file written by verl's file logger?")
+    number, data = entry["step"], entry["data"]
+    if isinstance(number, bool) or not isinstance(number, int) or not isinstance(data, dict):
+        raise MetricsError(f"{where}: 'step' has to be an integer and 'data' an object")
+    return Step(number, {name: float(value) for name, value in data.items() if _is_number(value)})
+
+
+def read_steps(path: Path) -> list[Step]:
+    """All complete lines of the file, in its order.
+
+    Raises:
+        MetricsError: a line is not what verl writes.
+        OSError: the file cannot be read.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: verl has logged no step")
+    return MetricsTail(path).read_new()
+
+
+class MetricsTail:
+    """Follows a file that verl is writing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._line = 0
+
+    @property
+    def exists(self) -> bool:
+        """Whether verl has opened its logger, which it does when everything has started."""
+        return self._path.is_file()
+
+    def read_new(self) -> list[Step]:
+        """The steps whose lines were completed since the last call; none while the file does not exist.
+
+        Raises:
+            MetricsError: a line is not what verl writes.
+        """
+        if not self.exists:
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            complete, newline, _ = file.read().rpartition(b"\n")
+        self._offset += len(complete) + len(newline)
+        steps = []
+        for line in complete.decode("utf-8", errors="replace").split("\n"):
+            self._line += 1 if newline else 0
+            if line.strip():
+                steps.append(parse_step(line, f"{self._path}:{self._line}"))
+        return steps
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,208 @@
+"""Reads what ``algorithm.nthr.token_dump_dir`` has written: a file a step, a JSON object a response."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+SCHEMA = 1
+
+
+class DumpError(ValueError):
+    """A file that is no token dump of this schema; the message names file, line and key."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response; the lists have one entry a response token."""
+
+    step: int
+    """Training step."""
+
+    uid: str
+    """Prompt group."""
+
+    response_index: int
+    """Position in the group."""
+
+    prompt: str
+    """Decoded with its template."""
+
+    response: str
+    """Decoded."""
+
+    tokens: list[str]
+    """Each token decoded by itself."""
+
+    token_ids: list[int]
+    """Ids in the vocabulary."""
+
+    mask: list[int]
+    """1 where the model is trained on the token, else 0."""
+
+    log_probs: list[float | None]
+    """Of the policy that sampled."""
+
+    scores: list[float | None]
+    """NTHR's s; None where it was not scored."""
+
+    weights: list[float]
+    """Factor of the advantage: 1, or η on the tokens spared."""
+
+    reward: float
+    """Of the whole response."""
+
+    correct: bool
+    """Whether the response counts as correct."""
+
+    advantage: float
+    """GRPO's, before the weights."""
+
+    tau: float | None
+    """The group's threshold; None if the group is not mixed, or without a threshold (β = −∞)."""
+
+    eta: float | None
+    """The group's weight of spared tokens; None if the group is not mixed."""
+
+    success_rate: float
+    """Fraction of the group's responses that are correct."""
+
+    def spared(self, index: int) -> bool:
+        """Whether the token's penalty is reduced."""
+        if self.correct or not self.mask[index]:
+            return False
+        score = self.scores[index]
+        return self.weights[index] != 1.0 or (self.tau is not None and score is not None and score > self.tau)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The responses to one prompt."""
+
+    uid: str
+    """Name of the group."""
+
+    responses: list[Response]
+    """In the order of ``response_index``."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether it has right and wrong answers, which is where NTHR has an effect."""
+        return len({response.correct for response in self.responses}) == 2
+
+
+def read_step(path: Path) -> list[Group]:
+    """The groups of one step, in the order of the file.
+
+    Raises:
+        DumpError: a line is no record of schema 1, the records are of several steps, or one is there twice.
+        OSError: the file cannot be read.
+    """
+    groups: dict[str, dict[int, Response]] = {}
+    steps: set[int] = set()
+    with path.open(encoding="utf-8") as lines:
+        try:
+            for number, line in enumerate(lines, start=1):
+                response = parse_response(line, f"{path}:{number}")
+                steps.add(response.step)
+                members = groups.setdefault(response.uid, {})
+                if response.response_index in members:
+                    raise DumpError(f"{path}:{number}: response {response.response_index} of {response.uid} is twice")
+                members[response.response_index] = response
+        except UnicodeDecodeError as error:
+            raise DumpError(f"{path} is not UTF-8 ({error}): it is not a token dump") from error
+    if len(steps) > 1:
+        raise DumpError(f"{path} has records of several steps: {', '.join(map(str, sorted(steps)))}")
+    return [Group(uid, [members[index] for index in sorted(members)]) for uid, members in groups.items()]
+
+
+def dumped_steps(folder: Path) -> dict[int, Path]:
+    """The files ``<step>.jsonl`` of a folder, ascending by step; empty if there is no such folder."""
+    files = {int(path.stem): path for path in folder.glob("*.jsonl") if path.stem.isdecimal()}
+    return dict(sorted(files.items()))
+
+
+def parse_response(line: str, where: str) -> Response:
+    """One line of a dump.
+
+    Args:
+        line: the JSON text.
+        where: names file and line in errors.
+
+    Raises:
+        DumpError: no strict JSON, another schema, a key missing or of the wrong type, or lists of unequal length.
+    """
+    try:
+        record = json.loads(line, parse_constant=_no_constant)
+    except ValueError as error:
+        raise DumpError(f"{where} is no strict JSON ({error}); the file may be cut off or not a token dump") from error
+    if not isinstance(record, dict) or "schema" not in record:
+        raise DumpError(f"{where} has no 'schema': it is not a token dump")
+    if record["schema"] != SCHEMA:
+        raise DumpError(
+            f"{where} has schema {record['schema']!r}, this version reads {SCHEMA}: use the version of verl-nthr that "
+            "wrote it"
+        )
+    for name, (right, wanted) in CHECKS.items():
+        if name not in record:
+            raise DumpError(f"{where} has no {name!r}")
+        if not right(record[name]):
+            raise DumpError(f"{where}: {name!r} has to be {wanted}, it is {_shorten(record[name])}")
+    for name in PER_TOKEN:
+        if len(record[name]) != len(record["tokens"]):
+            raise DumpError(f"{where}: {name!r} has {len(record[name])} entries for {len(record['tokens'])} tokens")
+    return Response(**{field.name: record[field.name] for field in fields(Response)})
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_optional_number(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _is_string(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _list_of(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(right, value))
+
+
+CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "step": (_is_integer, "an integer"),
+    "uid": (_is_string, "a string"),
+    "response_index": (_is_integer, "an integer"),
+    "prompt": (_is_string, "a string"),
+    "response": (_is_string, "a string"),
+    "tokens": (_list_of(_is_string), "a list of strings"),
+    "token_ids": (_list_of(_is_integer), "a list of integers"),
+    "mask": (_list_of(lambda value: _is_integer(value) and value in (0, 1)), "a list of 0 and 1"),
+    "log_probs": (_list_of(_is_optional_number), "a list of numbers and nulls"),
+    "scores": (_list_of(_is_optional_number), "a list of numbers and nulls"),
+    "weights": (_list_of(_is_number), "a list of numbers"),
+    "reward": (_is_number, "a number"),
+    "correct": (lambda value: isinstance(value, bool), "true or false"),
+    "advantage": (_is_number, "a number"),
+    "tau": (_is_optional_number, "a number or null"),
+    "eta": (_is_optional_number, "a number or null"),
+    "success_rate": (_is_number, "a number"),
+}
+PER_TOKEN = ("token_ids", "mask", "log_probs", "scores", "weights")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

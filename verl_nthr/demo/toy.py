@@ -1,0 +1,73 @@
+"""Writes the demo's task and model to a folder, as verl reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from verl_nthr.demo.arithmetic import Problem, Splits, draw_splits
+from verl_nthr.demo.toy_model import make_model, make_tokenizer
+from verl_nthr.demo.warm_up import Progress, warm_up
+
+DATA_SOURCE = "worked_addition"
+UNSEEN, HELD_OUT = 200, 300
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Paths of what was written."""
+
+    model: Path
+    """Model and tokenizer, as ``from_pretrained`` reads them."""
+
+    train: Path
+    """Prompts to train on (parquet)."""
+
+    unseen: Path
+    """Prompts of verl's validation (parquet)."""
+
+
+def write_data(folder: Path, seed: int, train_prompts: int) -> tuple[Toy, Splits]:
+    """Draw the problems and write the parquet files into ``folder``, which is made if it does not exist."""
+    toy = Toy(folder / "model", folder / "train.parquet", folder / "unseen.parquet")
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = draw_splits(seed, UNSEEN, HELD_OUT, train_prompts)
+    _write(toy.train, "train", splits.train)
+    _write(toy.unseen, "unseen", splits.unseen)
+    return toy, splits
+
+
+def write_model(toy: Toy, splits: Splits, seed: int, report: Callable[[Progress], None]) -> Progress:
+    """Make the model, warm it up and write it with its tokenizer; no unseen problem is trained on.
+
+    Raises:
+        WarmUpError: the accuracy wanted was not reached.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    tokenizer = make_tokenizer()
+    model = make_model(tokenizer, seed)
+    excluded = {problem.unordered for problem in (*splits.unseen, *splits.held_out)}
+    progress = warm_up(model, tokenizer, splits.held_out, excluded, seed, report)
+    model.save_pretrained(toy.model)
+    tokenizer.save_pretrained(toy.model)
+    return progress
+
+
+def verl_row(problem: Problem, split: str, index: int) -> dict[str, object]:
+    """A row of verl's data format."""
+    return {
+        "data_source": DATA_SOURCE,
+        "prompt": [{"role": "user", "content": problem.question}],
+        "ability": "math",
+        "reward_model": {"style": "rule", "ground_truth": problem.answer},
+        "extra_info": {"split": split, "index": index},
+    }
+
+
+def _write(path: Path, split: str, problems: list[Problem]) -> None:
+    import pandas as pd
+
+    pd.DataFrame([verl_row(problem, split, index) for index, problem in enumerate(problems)]).to_parquet(path)
