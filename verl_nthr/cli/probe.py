@@ -1,0 +1,161 @@
+"""``verl-nthr probe``: one update a question, with and without NTHR."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verl_nthr.cli.arguments import positive_float, positive_int, seed
+from verl_nthr.influence.selection import ETA_RULES, check_beta, check_eta
+from verl_nthr.probe.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from verl_nthr.probe.run import Sources
+
+TOY_LEARNING_RATE, TOY_RESPONSE_TOKENS = 1e-5, 40
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    default = Settings()
+    parser = subparsers.add_parser(
+        "probe",
+        help="measure on your model and data how one GRPO update displaces correct responses, with and without NTHR",
+        description="For each question with correct and incorrect responses: one update from the same weights with "
+        "GRPO, Pos-Only, GRPO+Random and GRPO+NTHR, and the change of log-likelihood of the correct responses. "
+        "A run that was stopped continues when it is started again with the same arguments.",
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="path or name of a Hugging Face causal LM")
+    parser.add_argument("data", nargs="?", metavar="DATA", help="parquet file in verl's format")
+    parser.add_argument("--toy", action="store_true", help="make and probe the demo's toy instead")
+    parser.add_argument(
+        "--from", dest="stored", metavar="FILE", help="stored rollouts (JSON lines); nothing is sampled"
+    )
+    parser.add_argument(
+        "--reward", metavar="FILE[:NAME]", help="verl reward function; default: verl's own by data source"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: probe-out)")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    parser.add_argument("--true-effect", action="store_true", help="compare with exact first-order effects of tokens")
+    parser.add_argument("--groups", type=positive_int, default=default.groups, help="mixed questions (%(default)s)")
+    parser.add_argument("--responses", type=_at_least_two, default=default.responses, help="G (%(default)s)")
+    parser.add_argument("--temperature", type=positive_float, default=default.temperature, help="(%(default)s)")
+    parser.add_argument(
+        "--max-response-tokens",
+        type=positive_int,
+        help=f"({default.max_response_tokens}; with --toy {TOY_RESPONSE_TOKENS})",
+    )
+    parser.add_argument(
+        "--reward-threshold",
+        type=float,
+        default=default.reward_threshold,
+        help="a response is correct from there (%(default)s)",
+    )
+    parser.add_argument("--optimizer", choices=("adam", "sgd"), default=default.optimizer, help="(%(default)s)")
+    parser.add_argument(
+        "--lr", type=positive_float, help=f"learning rate ({default.learning_rate:g}; with --toy {TOY_LEARNING_RATE:g})"
+    )
+    parser.add_argument(
+        "--eta", type=_eta, default=default.eta, help="number in [0, 1], balanced, p or 1-p (%(default)s)"
+    )
+    parser.add_argument("--beta", type=_beta, default=default.beta, help="β of NTHR's threshold (%(default)s)")
+    parser.add_argument("--seed", type=seed, default=default.seed, help="of sampling, Random and the toy (%(default)s)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default=default.dtype, help="(%(default)s)")
+    parser.add_argument(
+        "--tokens-per-forward", type=positive_int, default=default.tokens_per_forward, help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--sampler", choices=("auto", "transformers", "vllm"), default=default.sampler, help="(%(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the probe; 0 if everything went well, else 1 with the reason on standard error."""
+    from rich.console import Console
+
+    from verl_nthr.demo.warm_up import WarmUpError
+    from verl_nthr.probe.errors import ProbeError
+    from verl_nthr.probe.report import print_report
+    from verl_nthr.probe.run import run_probe
+
+    progress = Console(stderr=True)
+    out = args.out or Path("probe-out")
+    try:
+        sources = _sources(args, out, progress)
+        summary = run_probe(sources, _settings(args), out, progress)
+    except (ProbeError, WarmUpError, OSError) as error:
+        print(f"verl-nthr probe: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(summary, allow_nan=False))
+    else:
+        print_report(summary, Console())
+        print(f"Every question: {out / 'probe.json'}; figures: {out / 'figure1.png'}, {out / 'figure4.png'}")
+    return 0
+
+
+def _sources(args: argparse.Namespace, out: Path, console: Console) -> Sources:
+    from verl_nthr.probe.errors import ProbeError
+    from verl_nthr.probe.run import Sources
+
+    if not args.toy:
+        if args.model is None:
+            raise ProbeError("MODEL is missing; pass MODEL and DATA, or --toy")
+        return Sources(args.model, args.data, args.reward, args.stored)
+    from verl_nthr.probe.toy import REWARD, prepare_toy
+
+    if args.model is not None or args.reward is not None:
+        raise ProbeError("--toy brings its own model, data and reward; leave MODEL, DATA and --reward out")
+    with console.status("making the toy") as status:
+        toy = prepare_toy(out / "toy", args.seed, lambda state: status.update(f"making the toy: {state}"))
+    return Sources(str(toy.model), str(toy.train), REWARD, args.stored)
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    default = Settings()
+    rate, length = default.learning_rate, default.max_response_tokens
+    if args.toy:
+        rate, length = TOY_LEARNING_RATE, TOY_RESPONSE_TOKENS
+    return Settings(
+        groups=args.groups,
+        responses=args.responses,
+        temperature=args.temperature,
+        max_response_tokens=args.max_response_tokens or length,
+        reward_threshold=args.reward_threshold,
+        optimizer=args.optimizer,
+        learning_rate=args.lr or rate,
+        eta=args.eta,
+        beta=args.beta,
+        true_effect=args.true_effect,
+        seed=args.seed,
+        dtype=args.dtype,
+        tokens_per_forward=args.tokens_per_forward,
+        sampler="transformers" if args.toy else args.sampler,
+    )
+
+
+def _at_least_two(text: str) -> int:
+    number = positive_int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError("a group needs at least 2 responses")
+    return number
+
+
+def _eta(text: str) -> str | float:
+    try:
+        return check_eta(text if text in ETA_RULES else float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _beta(text: str) -> float:
+    try:
+        return check_beta(float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,125 @@
+"""Everything that is measured on one question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from verl_nthr.influence import NTHRResult, nthr_weights
+from verl_nthr.probe.gwhes import gwhes
+from verl_nthr.probe.policy import Policy, TokenRecord
+from verl_nthr.probe.ranks import rank_correlation
+from verl_nthr.probe.rollouts import Rollout
+from verl_nthr.probe.settings import Settings
+from verl_nthr.probe.true_effect import TrueEffect
+from verl_nthr.probe.update import InitialWeights, likelihood_change
+from verl_nthr.probe.variants import group_advantages, positive_only, select_most_harmful, select_random, spare
+
+
+class Experiment:
+    """Measures question after question; the policy's weights are the same before and after each."""
+
+    def __init__(self, policy: Policy, settings: Settings) -> None:
+        self._policy = policy
+        self._settings = settings
+        self._initial = InitialWeights(policy)
+        self._true_effect = TrueEffect(policy, self._initial)
+
+    def measure(self, rollout: Rollout, number: int) -> dict[str, Any]:
+        """The results of one mixed question, as JSON takes them.
+
+        Args:
+            rollout: the question.
+            number: its place in the run, which decides the random variant's draw.
+
+        Raises:
+            ProbeError: the model is not one that NTHR is defined for.
+        """
+        settings, device = self._settings, self._policy.device
+        is_correct = torch.tensor(rollout.correct(settings.reward_threshold), device=device)
+        correct = is_correct.nonzero()[:, 0].tolist()
+        lengths = torch.tensor([len(response) for response in rollout.responses], device=device)
+        response = torch.repeat_interleave(torch.arange(len(lengths), device=device), lengths)
+        token_ids = torch.tensor([token for tokens in rollout.responses for token in tokens], device=device)
+
+        record = self._policy.record(rollout)
+        nthr = self._nthr(record, token_ids, response, is_correct)
+        layer = self._policy.output_layer
+        expected = gwhes(
+            record.hidden,
+            token_ids,
+            record.log_probs,
+            response,
+            is_correct,
+            layer.weight,
+            bias=getattr(layer, "bias", None),
+            temperature=settings.temperature,
+        )
+        base = group_advantages(torch.tensor(rollout.rewards, device=device))[response]
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
+        eta = float(nthr.eta[0])
+        negative = ~is_correct[response]
+        advantages = {
+            "grpo": base,
+            "pos_only": positive_only(base),
+            "random": spare(base, select_random(nthr.selected, response, generator), eta),
+            "nthr": spare(base, nthr.selected, eta),
+        }
+        result: dict[str, Any] = {
+            "question": rollout.question,
+            "success_rate": len(correct) / len(rollout.responses),
+            "gwhes": float(expected[is_correct].mean()),
+            "threshold": float(nthr.threshold[0]),
+            "negative_tokens": int(negative.sum()),
+            "selected_tokens": int(nthr.selected.sum()),
+        }
+        if settings.true_effect:
+            effect = self._true_effect(rollout, correct)
+            advantages["exact"] = spare(base, select_most_harmful(nthr.selected, negative, effect), eta)
+            result["true_effect"] = self._compare(effect, nthr, record, negative)
+        before = self._policy.log_likelihood(rollout, correct)
+        result["log_likelihood"] = float(before.mean())
+        result["delta"], result["weights_moved"] = {}, {}
+        for name, token_advantages in advantages.items():
+            delta, moved = likelihood_change(
+                self._policy,
+                self._initial,
+                rollout,
+                correct,
+                token_advantages,
+                before,
+                settings.optimizer,
+                settings.learning_rate,
+            )
+            result["delta"][name], result["weights_moved"][name] = delta, moved
+        return result
+
+    def _nthr(self, record: TokenRecord, token_ids: Tensor, response: Tensor, is_correct: Tensor) -> NTHRResult:
+        layer = self._policy.output_layer
+        return nthr_weights(
+            record.hidden,
+            token_ids,
+            record.log_probs,
+            response,
+            torch.zeros_like(is_correct, dtype=torch.int64),
+            is_correct,
+            layer.weight,
+            bias=getattr(layer, "bias", None),
+            temperature=self._settings.temperature,
+            beta=self._settings.beta,
+            eta=self._settings.eta,
+        )
+
+    def _compare(self, effect: Tensor, nthr: NTHRResult, record: TokenRecord, negative: Tensor) -> dict[str, Any]:
+        """Rank correlations over the tokens of incorrect responses, and how many of them truly harm."""
+        harmful = effect > 0
+        return {
+            "method": self._true_effect.method,
+            "nthr": rank_correlation(nthr.scores[negative], effect[negative]),
+            "entropy": rank_correlation(record.entropy[negative], effect[negative]),
+            "neg_log_prob": rank_correlation(-record.log_probs[negative], effect[negative]),
+            "harmful_tokens": int(harmful[negative].sum()),
+            "harmful_selected": int((harmful & nthr.selected).sum()),
+        }

@@ -1,0 +1,57 @@
+"""Files that survive a kill: JSON lines that are appended one by one, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from verl_nthr.probe.errors import ProbeError
+
+
+def append_line(path: Path, entry: dict[str, Any]) -> None:
+    """Append ``entry`` as one line of strict JSON."""
+    line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line)
+
+
+def recover_lines(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a file of our own; what a kill left of an unfinished last line is cut off the file.
+
+    Raises:
+        ProbeError: a complete line is no JSON object.
+    """
+    if not path.is_file():
+        return []
+    content = path.read_bytes()
+    complete = content[: content.rfind(b"\n") + 1]
+    entries = [
+        parse_line(line, f"{path}:{number}") for number, line in enumerate(complete.splitlines(), start=1) if line
+    ]
+    if len(complete) < len(content):
+        os.truncate(path, len(complete))
+    return entries
+
+
+def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
+    """The JSON object in ``line``.
+
+    Raises:
+        ProbeError: it is something else; the message begins with ``where``.
+    """
+    try:
+        entry = json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ProbeError(f"{where} is no JSON ({error}); was the file cut off?") from error
+    if not isinstance(entry, dict):
+        raise ProbeError(f"{where} is no JSON object")
+    return entry
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``path`` so that it is never seen half-written."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)

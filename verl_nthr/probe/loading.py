@@ -1,0 +1,41 @@
+"""Loads what MODEL names."""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
+
+from verl_nthr.probe.errors import ProbeError
+
+
+def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
+    """The model's tokenizer.
+
+    Raises:
+        ProbeError: there is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise ProbeError(f"no tokenizer can be loaded from MODEL={model}: {error}") from error
+
+
+def load_model(model: str, dtype: str) -> PreTrainedModel:
+    """The causal language model, on the GPU if there is one.
+
+    Raises:
+        ProbeError: there is none, or its files lack weights, such as those of the output layer.
+    """
+    disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        loaded, info = AutoModelForCausalLM.from_pretrained(
+            model, dtype=getattr(torch, dtype), output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        raise ProbeError(f"MODEL={model} cannot be loaded as a causal language model: {error}") from error
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"])[:5])
+        raise ProbeError(f"MODEL={model} lacks weights ({missing}); a model without output layer cannot be probed")
+    return loaded.to(device)

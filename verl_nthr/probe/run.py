@@ -1,0 +1,174 @@
+"""A run of the probe: rollouts, then question after question, then the report's files."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from verl_nthr.probe.errors import ProbeError
+from verl_nthr.probe.experiment import Experiment
+from verl_nthr.probe.figures import FIGURE_1, FIGURE_4, check_matplotlib, figure_png
+from verl_nthr.probe.jsonl import append_line, recover_lines, write_whole
+from verl_nthr.probe.loading import load_model, load_tokenizer
+from verl_nthr.probe.policy import Policy
+from verl_nthr.probe.questions import read_questions
+from verl_nthr.probe.rollouts import Rollout
+from verl_nthr.probe.sampling import TransformersSampler, choose_sampler, sample_rollouts
+from verl_nthr.probe.scoring import load_reward
+from verl_nthr.probe.settings import Settings
+from verl_nthr.probe.stored import read_stored
+from verl_nthr.probe.summary import summarise
+from verl_nthr.probe.vllm_sampler import VLLMSampler
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is probed."""
+
+    model: str
+    """Path or name of a Hugging Face model."""
+
+    data: str | None
+    """Path of a verl parquet."""
+
+    reward: str | None
+    """``path.py[:name]``; None is verl's default."""
+
+    stored: str | None
+    """Path of stored rollouts; None samples."""
+
+
+def run_probe(sources: Sources, settings: Settings, out: Path, console: Console) -> dict[str, Any]:
+    """Run or continue a run, and write ``probe.json``, ``figure1.png`` and ``figure4.png`` into ``out``.
+
+    Args:
+        sources: what is probed.
+        settings: how.
+        out: folder of the run; what a killed run left there is used.
+        console: shows progress.
+
+    Returns:
+        The summary of :func:`verl_nthr.probe.summary.summarise`.
+
+    Raises:
+        ProbeError: bad input, or ``out`` holds a run with other settings.
+    """
+    check_matplotlib()
+    tokenizer = load_tokenizer(sources.model)
+    model = functools.cache(functools.partial(load_model, sources.model, settings.dtype))
+    with ExitStack() as stack, _progress(console) as progress:
+        rollouts = _rollouts(sources, settings, out, tokenizer, model, stack)
+        task = progress.add_task("mixed questions", total=settings.groups)
+        mixed = _mixed(rollouts, settings, lambda: progress.advance(task))
+        stack.close()
+        if not mixed:
+            raise ProbeError(
+                "no mixed question: the responses to every question are all correct or all incorrect "
+                f"(reward threshold {settings.reward_threshold}); use other data, another model or more responses"
+            )
+        progress.update(task, total=len(mixed))
+        policy = Policy(model(), settings.temperature, settings.tokens_per_forward)
+        results = _measure(mixed, policy, settings, out, progress)
+    summary = summarise(results)
+    document = {"sources": asdict(sources), "settings": asdict(settings), "summary": summary, "results": results}
+    write_whole(out / "figure1.png", figure_png(results, FIGURE_1))
+    write_whole(out / "figure4.png", figure_png(results, FIGURE_4))
+    write_whole(out / "probe.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode())
+    return summary
+
+
+def _rollouts(
+    sources: Sources,
+    settings: Settings,
+    out: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    model: Callable[[], PreTrainedModel],
+    stack: ExitStack,
+) -> Iterable[Rollout]:
+    """All input is checked before the folder of the run is made."""
+    questions = None if sources.data is None else read_questions(Path(sources.data))
+    if sources.stored is not None:
+        stored = read_stored(Path(sources.stored), tokenizer, questions, settings.max_response_tokens)
+        _claim(out, sources, settings)
+        return stored
+    if questions is None:
+        raise ProbeError("DATA is missing: a parquet file in verl's format, or pass --from with a token dump")
+    reward = load_reward(sources.reward)
+    kind = choose_sampler(settings.sampler)
+
+    def sampler() -> TransformersSampler | VLLMSampler:
+        if kind == "vllm":
+            return stack.enter_context(VLLMSampler(sources.model, settings))
+        return TransformersSampler(model(), tokenizer, settings)
+
+    _claim(out, sources, settings)
+    return sample_rollouts(questions, tokenizer, sampler, reward, settings, out / "rollouts.jsonl")
+
+
+def _mixed(rollouts: Iterable[Rollout], settings: Settings, found: Callable[[], None]) -> list[Rollout]:
+    mixed: list[Rollout] = []
+    for rollout in rollouts:
+        if rollout.is_mixed(settings.reward_threshold) and all(rollout.responses):
+            mixed.append(rollout)
+            found()
+            if len(mixed) == settings.groups:
+                break
+    return mixed
+
+
+def _measure(
+    mixed: list[Rollout], policy: Policy, settings: Settings, out: Path, progress: Progress
+) -> list[dict[str, Any]]:
+    """Results of all questions; those in ``questions.jsonl`` are not measured again."""
+    path = out / "questions.jsonl"
+    results = recover_lines(path)[: len(mixed)]
+    for result, rollout in zip(results, mixed, strict=False):
+        if result.get("question") != rollout.question:
+            raise ProbeError(f"{path} belongs to other rollouts; pass another --out")
+    experiment = Experiment(policy, settings)
+    task = progress.add_task("updates", total=len(mixed), completed=len(results))
+    for number in range(len(results), len(mixed)):
+        result = experiment.measure(mixed[number], number)
+        append_line(path, result)
+        results.append(result)
+        progress.advance(task)
+    return results
+
+
+def _claim(out: Path, sources: Sources, settings: Settings) -> None:
+    """Make the folder, or check that what it holds was made from the same sources and settings."""
+    path = out / "run.json"
+    run = {"sources": asdict(sources), "settings": asdict(settings)}
+    if (out / "questions.jsonl").exists() or (out / "rollouts.jsonl").exists():
+        theirs = json.loads(path.read_bytes()) if path.is_file() else {}
+        differ = [
+            f"{name}={theirs.get(part, {}).get(name)!r}"
+            for part, values in run.items()
+            for name, value in values.items()
+            if theirs.get(part, {}).get(name) != value
+        ]
+        if differ:
+            raise ProbeError(f"{out} holds a run with {', '.join(differ)}; pass another --out, or remove it")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(run, indent=1).encode())
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console)
