@@ -12,7 +12,7 @@ from verl_nthr.demo.token_dump import Group, Response, dumped_steps, read_step
 
 TEMPLATE = "token_page.html.j2"
 SATURATION_QUANTILE = 0.95
-NARROW_CHARACTERS = 16
+NARROW_CHARACTERS = 18
 INVISIBLE = frozenset(("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"))
 """Unicode categories without a glyph of their own: control, format (also bidirectional), unassigned, surrogates."""
 
