@@ -28,7 +28,7 @@ def test_delta_equals_a_hand_made_step(optimizer: str, rate: float, tokens_per_f
     loss.backward()
     step.step()
     after = [token_log_probs(model, ROLLOUT.prompt, ROLLOUT.responses[i], temperature).sum() for i in CORRECT]
-    expected = sum(float(b - old[i].sum()) for i, b in zip(CORRECT, after, strict=True)) / len(CORRECT)
+    expected = sum(float((b - old[i].sum()).detach()) for i, b in zip(CORRECT, after, strict=True)) / len(CORRECT)
 
     policy = tiny_policy(temperature, tokens_per_forward)
     before = policy.log_likelihood(ROLLOUT, CORRECT)
