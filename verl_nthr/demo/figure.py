@@ -29,7 +29,7 @@ def write_figure(steps: list[Step], path: Path, title: str) -> None:
         axes[0].plot(*_columns(accuracies), color=ORANGE, marker="D", linestyle="none", label="greedy, unseen problems")
         for number, accuracy in accuracies:
             axes[0].annotate(
-                f"{accuracy:.0%}", (number, accuracy), xytext=(0, 8), textcoords="offset points", ha="center"
+                f"{accuracy:.1%}", (number, accuracy), xytext=(0, 8), textcoords="offset points", ha="center"
             )
         axes[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(0.08, 1.0))
         _fraction_axis(axes[0], "right answers")
