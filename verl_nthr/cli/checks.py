@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from packaging.specifiers import SpecifierSet
 
+from verl_nthr import version as version_file
 from verl_nthr.cli.inspection import (
     PLATFORM,
     PLUGINS,
@@ -20,7 +21,7 @@ from verl_nthr.cli.inspection import (
 from verl_nthr.cli.ray_inspection import inspect_ray_actor
 from verl_nthr.cli.versions import versions
 
-SUPPORTED_VERL = SpecifierSet(">=0.9,<0.10")
+SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL)
 INSTALL_VERL = f'pip install "verl{SUPPORTED_VERL}"'
 REINSTALL = "pip install --force-reinstall --no-deps verl-nthr, into the environment that runs verl"
 HERE, ACTOR = "this process", "Ray actor"

@@ -12,10 +12,11 @@ import wrapt
 from omegaconf import DictConfig, OmegaConf
 from packaging.specifiers import SpecifierSet
 
+from verl_nthr import version as version_file
 from verl_nthr.integration.estimators import ESTIMATORS, estimator_of
 from verl_nthr.integration.options import MONITOR_OPTIONS, NTHRConfigError, NTHROptions
 
-SUPPORTED_VERL = SpecifierSet(">=0.9,<0.10", prereleases=True)
+SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL, prereleases=True)
 STRATEGIES = ("fsdp", "fsdp2")
 TRAINER_MODES = ("sync",)
 
