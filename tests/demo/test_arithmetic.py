@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from verl_nthr.demo.arithmetic import Problem, draw_problem, draw_splits, final_answer
+from verl_nthr.demo.arithmetic import FOUR_DIGITS, THREE_DIGITS, Problem, Task, draw_problem, draw_splits, final_answer
 from verl_nthr.demo.reward import compute_score
 
 
@@ -16,12 +16,12 @@ def test_a_worked_solution_word_by_word() -> None:
     assert Problem(345, 678).worked_solution == "5+8+0=13\n4+7+1=12\n3+6+1=10\nso 1023"
 
 
-def test_worked_solutions_agree_with_python() -> None:
+@pytest.mark.parametrize(("task", "digits"), [(THREE_DIGITS, 3), (FOUR_DIGITS, 4)])
+def test_worked_solutions_agree_with_python(task: Task, digits: int) -> None:
     rng = random.Random(3)
     for _ in range(500):
-        problem = draw_problem(rng)
-        assert 100 <= problem.left <= 999
-        assert 100 <= problem.right <= 999
+        problem = draw_problem(rng, task)
+        assert len(str(problem.left)) == len(str(problem.right)) == digits
         *columns, last = problem.worked_solution.split("\n")
         assert last == f"so {problem.left + problem.right}"
         total, carried = 0, 0
@@ -37,15 +37,15 @@ def test_worked_solutions_agree_with_python() -> None:
 
 
 def test_splits_have_no_addition_in_common_in_either_order() -> None:
-    splits = draw_splits(seed=5, unseen=200, held_out=300, train=640)
+    splits = draw_splits(THREE_DIGITS, seed=5, unseen=200, held_out=300, train=640)
     sets = [{frozenset((p.left, p.right)) for p in part} for part in (splits.unseen, splits.held_out, splits.train)]
     assert [len(part) for part in sets] == [200, 300, 640]
     assert len(set.union(*sets)) == 200 + 300 + 640
 
 
 def test_splits_depend_on_the_seed_alone() -> None:
-    assert draw_splits(1, 10, 10, 10) == draw_splits(1, 10, 10, 10)
-    assert draw_splits(1, 10, 10, 10) != draw_splits(2, 10, 10, 10)
+    assert draw_splits(THREE_DIGITS, 1, 10, 10, 10) == draw_splits(THREE_DIGITS, 1, 10, 10, 10)
+    assert draw_splits(THREE_DIGITS, 1, 10, 10, 10) != draw_splits(THREE_DIGITS, 2, 10, 10, 10)
 
 
 ANSWERS = [

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_nthr.demo import warm_up
-from verl_nthr.demo.arithmetic import Problem, draw_splits
-from verl_nthr.demo.settings import MAX_PROMPT_TOKENS, MAX_RESPONSE_TOKENS
+from verl_nthr.demo.arithmetic import FOUR_DIGITS, THREE_DIGITS, Problem, Task, draw_splits
+from verl_nthr.demo.settings import MAX_PROMPT_TOKENS
 from verl_nthr.demo.toy import write_data, write_model
 from verl_nthr.demo.toy_model import CHARACTERS, make_model, make_tokenizer
 
@@ -40,9 +40,10 @@ def test_chat_template() -> None:
     assert len(ids) <= MAX_PROMPT_TOKENS
 
 
-def test_the_longest_solution_fits() -> None:
-    longest = Problem(999, 999).worked_solution
-    assert len(make_tokenizer().encode(longest)) + 1 <= MAX_RESPONSE_TOKENS
+@pytest.mark.parametrize(("task", "largest"), [(THREE_DIGITS, 999), (FOUR_DIGITS, 9999)])
+def test_the_longest_solution_fits(task: Task, largest: int) -> None:
+    longest = Problem(largest, largest).worked_solution
+    assert len(make_tokenizer().encode(longest)) + 1 <= task.max_response_tokens
 
 
 def test_the_model_has_exactly_the_tokenizers_tokens_and_depends_on_the_seed() -> None:
@@ -91,7 +92,7 @@ def test_the_warm_up_undoes_what_overshoots(monkeypatch: pytest.MonkeyPatch) -> 
         step(optimizer)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", recording_step)
-    last = warm_up.warm_up(model, tokenizer, [], set(), 0, reports.append)
+    last = warm_up.warm_up(model, tokenizer, THREE_DIGITS, [], set(), 0, reports.append)
     assert [(r.step, r.accuracy) for r in reports] == [(2, 0.02), (4, 0.2), (5, 0.9), (6, 0.45)]
     assert last == reports[-1]
     assert torch.equal(weights[4], weights[5])
@@ -106,7 +107,7 @@ def test_a_warm_up_that_never_gets_there(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(warm_up, "BATCH_SIZE", 2)
     tokenizer = make_tokenizer()
     with pytest.raises(warm_up.WarmUpError, match=r"after 2 .* --seed"):
-        warm_up.warm_up(make_model(tokenizer, 0), tokenizer, [], set(), 0, lambda _: None)
+        warm_up.warm_up(make_model(tokenizer, 0), tokenizer, THREE_DIGITS, [], set(), 0, lambda _: None)
 
 
 def test_greedy_accuracy_counts_right_final_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,12 +122,12 @@ def test_greedy_accuracy_counts_right_final_answers(monkeypatch: pytest.MonkeyPa
         return torch.cat([input_ids, pad(encoded, batch_first=True, padding_value=tokenizer.pad_token_id)], dim=1)
 
     monkeypatch.setattr(model, "generate", generate)
-    assert warm_up.greedy_accuracy(model, tokenizer, problems) == 0.75
+    assert warm_up.greedy_accuracy(model, tokenizer, problems, 40) == 0.75
 
 
 @pytest.mark.usefixtures("short_warm_up")
 def test_the_same_seed_writes_the_same_model_and_it_loads(tmp_path: Path) -> None:
-    splits = draw_splits(0, 4, 4, 4)
+    splits = draw_splits(THREE_DIGITS, 0, 4, 4, 4)
     toy, _ = write_data(tmp_path, 0, 4)
     write_model(toy, splits, 0, lambda _: None)
     model = AutoModelForCausalLM.from_pretrained(toy.model)

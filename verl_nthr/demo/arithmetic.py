@@ -1,4 +1,4 @@
-"""The demo's task: additions of two three-digit numbers, worked digit by digit."""
+"""The demo's tasks: additions of two numbers, worked digit by digit."""
 
 from __future__ import annotations
 
@@ -6,8 +6,25 @@ import random
 import re
 from dataclasses import dataclass
 
-SMALLEST, LARGEST = 100, 999
 ANSWER = re.compile(r"so (\d+)\s*\Z")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Additions of numbers of one length, and how far the warm-up goes."""
+
+    digits: int
+    """Of both operands."""
+
+    accuracy_band: tuple[float, float]
+    """Greedy accuracy at which the warm-up may stop: lowest and highest."""
+
+    max_response_tokens: int
+    """Room for the longest worked solution, a character a token, and some more."""
+
+
+THREE_DIGITS = Task(digits=3, accuracy_band=(0.38, 0.52), max_response_tokens=40)
+FOUR_DIGITS = Task(digits=4, accuracy_band=(0.10, 0.20), max_response_tokens=52)
 
 
 @dataclass(frozen=True)
@@ -45,7 +62,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Splits:
-    """Problems that have no addition in common, also not with the operands swapped."""
+    """Problems of one task that have no addition in common, also not with the operands swapped."""
+
+    task: Task
+    """What they were drawn from."""
 
     unseen: list[Problem]
     """For the accuracy before and after; never trained on."""
@@ -57,22 +77,33 @@ class Splits:
     """Prompts of the reinforcement learning."""
 
 
-def draw_problem(rng: random.Random) -> Problem:
+def draw_problem(rng: random.Random, task: Task) -> Problem:
     """A random problem."""
-    return Problem(rng.randint(SMALLEST, LARGEST), rng.randint(SMALLEST, LARGEST))
+    smallest, largest = 10 ** (task.digits - 1), 10**task.digits - 1
+    return Problem(rng.randint(smallest, largest), rng.randint(smallest, largest))
 
 
-def draw_splits(seed: int, unseen: int, held_out: int, train: int) -> Splits:
+def draw_problems(rng: random.Random, task: Task, count: int, excluded: set[tuple[int, int]]) -> list[Problem]:
+    """``count`` random problems whose unordered operands are not ``excluded``; they may repeat."""
+    problems: list[Problem] = []
+    while len(problems) < count:
+        problem = draw_problem(rng, task)
+        if problem.unordered not in excluded:
+            problems.append(problem)
+    return problems
+
+
+def draw_splits(task: Task, seed: int, unseen: int, held_out: int, train: int) -> Splits:
     """Draw the three sets, of the given sizes; the same for the same seed."""
     rng = random.Random(seed)
     taken: set[tuple[int, int]] = set()
     problems: list[Problem] = []
     while len(problems) < unseen + held_out + train:
-        problem = draw_problem(rng)
+        problem = draw_problem(rng, task)
         if problem.unordered not in taken:
             taken.add(problem.unordered)
             problems.append(problem)
-    return Splits(problems[:unseen], problems[unseen : unseen + held_out], problems[unseen + held_out :])
+    return Splits(task, problems[:unseen], problems[unseen : unseen + held_out], problems[unseen + held_out :])
 
 
 def final_answer(response: str) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verl_nthr import cpu
+from verl_nthr.demo.arithmetic import THREE_DIGITS
 from verl_nthr.demo.toy import Toy
 from verl_nthr.integration.estimators import ESTIMATORS
 
@@ -30,7 +31,7 @@ VERL_ESTIMATORS = (
 """Names in the registry of ``verl.trainer.ppo.core_algos`` (0.9)."""
 
 PROMPTS_PER_STEP, RESPONSES_PER_PROMPT = 32, 8
-MAX_PROMPT_TOKENS, MAX_RESPONSE_TOKENS = 32, 40
+MAX_PROMPT_TOKENS, MAX_RESPONSE_TOKENS = 32, THREE_DIGITS.max_response_tokens
 LEARNING_RATE = "1e-4"
 ROWS_PER_MICRO_BATCH = 128
 

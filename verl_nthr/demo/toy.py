@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from verl_nthr.demo.arithmetic import Problem, Splits, draw_splits
+from verl_nthr.demo.arithmetic import THREE_DIGITS, Problem, Splits, Task, draw_splits
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
 from verl_nthr.demo.warm_up import Progress, warm_up
 
@@ -28,11 +28,11 @@ class Toy:
     """Prompts of verl's validation (parquet)."""
 
 
-def write_data(folder: Path, seed: int, train_prompts: int) -> tuple[Toy, Splits]:
+def write_data(folder: Path, seed: int, train_prompts: int, task: Task = THREE_DIGITS) -> tuple[Toy, Splits]:
     """Draw the problems and write the parquet files into ``folder``, which is made if it does not exist."""
     toy = Toy(folder / "model", folder / "train.parquet", folder / "unseen.parquet")
     folder.mkdir(parents=True, exist_ok=True)
-    splits = draw_splits(seed, UNSEEN, HELD_OUT, train_prompts)
+    splits = draw_splits(task, seed, UNSEEN, HELD_OUT, train_prompts)
     _write(toy.train, "train", splits.train)
     _write(toy.unseen, "unseen", splits.unseen)
     return toy, splits
@@ -50,7 +50,7 @@ def write_model(toy: Toy, splits: Splits, seed: int, report: Callable[[Progress]
     tokenizer = make_tokenizer()
     model = make_model(tokenizer, seed)
     excluded = {problem.unordered for problem in (*splits.unseen, *splits.held_out)}
-    progress = warm_up(model, tokenizer, splits.held_out, excluded, seed, report)
+    progress = warm_up(model, tokenizer, splits.task, splits.held_out, excluded, seed, report)
     model.save_pretrained(toy.model)
     tokenizer.save_pretrained(toy.model)
     return progress

@@ -1,4 +1,4 @@
-"""Supervised training of the toy until it is right about half of the time: room for reinforcement learning."""
+"""Supervised training of the toy until it is right some of the time: room for reinforcement learning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from verl_nthr.demo.arithmetic import Problem, draw_problem, final_answer
+from verl_nthr.demo.arithmetic import Problem, Task, draw_problems, final_answer
 
 if TYPE_CHECKING:
     from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
@@ -22,9 +22,7 @@ LEARNING_RATE = 2e-3
 RISE_STEPS = 50
 COARSE_STEPS, FINE_STEPS = 25, 5
 FINE_FROM = 0.05
-LOWER, UPPER = 0.38, 0.52
 MAX_STEPS = 1500
-MAX_RESPONSE_TOKENS = 40
 
 
 class WarmUpError(RuntimeError):
@@ -48,18 +46,20 @@ class Progress:
 def warm_up(
     model: Qwen2ForCausalLM,
     tokenizer: Qwen2Tokenizer,
+    task: Task,
     held_out: list[Problem],
     excluded: set[tuple[int, int]],
     seed: int,
     report: Callable[[Progress], None],
 ) -> Progress:
-    """Train ``model`` in place until its greedy accuracy lies between :data:`LOWER` and :data:`UPPER`.
+    """Train ``model`` in place until its greedy accuracy lies in the task's band.
 
     When an evaluation overshoots, the steps since the one before are undone and done again at half the learning rate.
 
     Args:
         model: trained in place; left in evaluation mode.
         tokenizer: of the model.
+        task: what it learns.
         held_out: problems that the accuracy is measured on.
         excluded: unordered operands that are not trained on.
         seed: of the problems drawn.
@@ -72,18 +72,20 @@ def warm_up(
         WarmUpError: the band was not reached within :data:`MAX_STEPS` steps.
     """
     with _one_thread():
-        return _warm_up(model, tokenizer, held_out, excluded, random.Random(f"warm-up {seed}"), report)
+        return _warm_up(model, tokenizer, task, held_out, excluded, random.Random(f"warm-up {seed}"), report)
 
 
 def _warm_up(
     model: Qwen2ForCausalLM,
     tokenizer: Qwen2Tokenizer,
+    task: Task,
     held_out: list[Problem],
     excluded: set[tuple[int, int]],
     rng: random.Random,
     report: Callable[[Progress], None],
 ) -> Progress:
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    lower, upper = task.accuracy_band
     step, scale = 0, 1.0
     progress = Progress(0, float("nan"), 0.0)
     before = _snapshot(model, optimizer)
@@ -93,31 +95,33 @@ def _warm_up(
             step += 1
             for group in optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * scale * min(1.0, step / RISE_STEPS)
-            loss = _train_step(model, tokenizer, optimizer, _draw(rng, excluded))
-        accuracy = greedy_accuracy(model, tokenizer, held_out)
+            loss = _train_step(model, tokenizer, optimizer, draw_problems(rng, task, BATCH_SIZE, excluded))
+        accuracy = greedy_accuracy(model, tokenizer, held_out, task.max_response_tokens)
         report(Progress(step, loss, accuracy))
-        if LOWER <= accuracy <= UPPER:
+        if lower <= accuracy <= upper:
             return Progress(step, loss, accuracy)
-        if accuracy > UPPER:
+        if accuracy > upper:
             scale /= 2
             _restore(model, optimizer, before)
         else:
             progress, before = Progress(step, loss, accuracy), _snapshot(model, optimizer)
     raise WarmUpError(
-        f"after {step} warm-up steps the greedy accuracy is {progress.accuracy:.2f}, wanted {LOWER} to {UPPER}; "
+        f"after {step} warm-up steps the greedy accuracy is {progress.accuracy:.2f}, wanted {lower} to {upper}; "
         "try another --seed"
     )
 
 
 @torch.inference_mode()
-def greedy_accuracy(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: list[Problem]) -> float:
+def greedy_accuracy(
+    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: list[Problem], max_response_tokens: int
+) -> float:
     """Fraction of ``problems`` whose greedy response ends with the right answer; all prompts have one length."""
     model.eval()
     prompts = torch.tensor([encode_prompt(tokenizer, problem) for problem in problems])
     sequences = model.generate(
         input_ids=prompts,
         attention_mask=torch.ones_like(prompts),
-        max_new_tokens=MAX_RESPONSE_TOKENS,
+        max_new_tokens=max_response_tokens,
         do_sample=False,
         pad_token_id=tokenizer.pad_token_id,
     )
@@ -143,19 +147,20 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _draw(rng: random.Random, excluded: set[tuple[int, int]]) -> list[Problem]:
-    problems: list[Problem] = []
-    while len(problems) < BATCH_SIZE:
-        problem = draw_problem(rng)
-        if problem.unordered not in excluded:
-            problems.append(problem)
-    return problems
-
-
 def _train_step(
     model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, optimizer: torch.optim.Optimizer, problems: list[Problem]
 ) -> float:
     """One step on the responses' tokens; returns the mean cross-entropy."""
+    loss = model(**supervised_batch(tokenizer, problems)).loss
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+def supervised_batch(tokenizer: Qwen2Tokenizer, problems: list[Problem]) -> dict[str, torch.Tensor]:
+    """The model's arguments for worked solutions, with labels on the responses only."""
     tokens, labels = [], []
     for problem in problems:
         prompt = encode_prompt(tokenizer, problem)
@@ -164,16 +169,11 @@ def _train_step(
         labels.append(torch.tensor([IGNORED] * len(prompt) + response))
     pad = torch.nn.utils.rnn.pad_sequence
     input_ids = pad(tokens, batch_first=True, padding_value=tokenizer.pad_token_id)
-    loss = model(
-        input_ids=input_ids,
-        attention_mask=(input_ids != tokenizer.pad_token_id).long(),
-        labels=pad(labels, batch_first=True, padding_value=IGNORED),
-    ).loss
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return loss.item()
+    return {
+        "input_ids": input_ids,
+        "attention_mask": (input_ids != tokenizer.pad_token_id).long(),
+        "labels": pad(labels, batch_first=True, padding_value=IGNORED),
+    }
 
 
 def _snapshot(model: Qwen2ForCausalLM, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -44,6 +44,6 @@ def _make(folder: Path, seed: int, report: Callable[[str], None]) -> None:
     model = AutoModelForCausalLM.from_pretrained(toy.model, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(toy.model)
     excluded = {problem.unordered for problem in (*splits.unseen, *splits.held_out)}
-    settle(model, tokenizer, excluded, seed, lambda step: report(f"step {warmed.step} + {step}"))
-    report(f"greedy accuracy {greedy_accuracy(model, tokenizer, splits.held_out):.0%}")
+    settle(model, tokenizer, splits.task, excluded, seed, lambda step: report(f"step {warmed.step} + {step}"))
+    report(f"greedy accuracy {greedy_accuracy(model, tokenizer, splits.held_out, splits.task.max_response_tokens):.0%}")
     model.save_pretrained(toy.model)

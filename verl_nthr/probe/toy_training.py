@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
-from verl_nthr.demo.arithmetic import Problem, draw_problem
-from verl_nthr.demo.warm_up import BATCH_SIZE, IGNORED, encode_prompt
+from verl_nthr.demo.arithmetic import Task, draw_problems
+from verl_nthr.demo.warm_up import BATCH_SIZE, supervised_batch
 
 STEPS = 60
 LEARNING_RATE = 1e-3
@@ -18,6 +18,7 @@ LEARNING_RATE = 1e-3
 def settle(
     model: Qwen2ForCausalLM,
     tokenizer: Qwen2Tokenizer,
+    task: Task,
     excluded: set[tuple[int, int]],
     seed: int,
     report: Callable[[int], None],
@@ -27,6 +28,7 @@ def settle(
     Args:
         model: left in evaluation mode.
         tokenizer: of the model.
+        task: what it learns.
         excluded: unordered operands that are not trained on.
         seed: of the problems drawn.
         report: called with the number of steps done.
@@ -36,33 +38,11 @@ def settle(
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=STEPS)
     model.train()
     for step in range(1, STEPS + 1):
-        problems: list[Problem] = []
-        while len(problems) < BATCH_SIZE:
-            problem = draw_problem(rng)
-            if problem.unordered not in excluded:
-                problems.append(problem)
+        problems = draw_problems(rng, task, BATCH_SIZE, excluded)
         optimizer.zero_grad()
-        model(**_batch(tokenizer, problems)).loss.backward()
+        model(**supervised_batch(tokenizer, problems)).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         report(step)
     model.eval()
-
-
-def _batch(tokenizer: Qwen2Tokenizer, problems: list[Problem]) -> dict[str, torch.Tensor]:
-    """Worked solutions, with labels on the responses only."""
-    tokens, labels = [], []
-    for problem in problems:
-        prompt = encode_prompt(tokenizer, problem)
-        response = [*tokenizer.encode(problem.worked_solution), tokenizer.eos_token_id]
-        tokens.append(torch.tensor(prompt + response))
-        labels.append(torch.tensor([IGNORED] * len(prompt) + response))
-    pad = torch.nn.utils.rnn.pad_sequence
-    input_ids = pad(tokens, batch_first=True, padding_value=tokenizer.pad_token_id)
-    attention_mask = (input_ids != tokenizer.pad_token_id).long()
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "labels": pad(labels, batch_first=True, padding_value=IGNORED),
-    }
