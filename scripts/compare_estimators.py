@@ -1,0 +1,83 @@
+"""Train the demo's toy with several estimators from the same start, seed by seed, and compare what comes out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from verl_nthr.cli.arguments import positive_int
+from verl_nthr.comparison.figures import write_figure
+from verl_nthr.comparison.methods import check_method
+from verl_nthr.comparison.report import markdown, print_report
+from verl_nthr.comparison.run import ComparisonError, run_all
+from verl_nthr.comparison.settings import METHODS, STEPS, TASKS, Settings
+from verl_nthr.comparison.statistics import summarise
+from verl_nthr.demo.warm_up import WarmUpError
+from verl_nthr.probe.jsonl import write_whole
+
+
+def main() -> int:
+    """Run the comparison; 0 if everything went well, else 1 with the reason on standard error."""
+    args = make_parser().parse_args()
+    console = Console(stderr=args.json)
+    begin = time.monotonic()
+    try:
+        for method in args.estimators:
+            check_method(method)
+    except ValueError as error:
+        print(f"compare_estimators: {error}", file=sys.stderr)
+        return 1
+    try:
+        all_settings = [
+            Settings(task, method, seed, args.steps or STEPS[task])
+            for task in args.tasks
+            for seed in range(args.seeds)
+            for method in args.estimators
+        ]
+        results = run_all(all_settings, args.out, args.jobs, lambda line: console.print(line, highlight=False))
+        summary = summarise(results)
+        write_whole(args.out / "comparison.json", json.dumps(summary, indent=1, allow_nan=False).encode())
+        write_whole(args.out / "comparison.md", markdown(summary, Settings.pass_k).encode())
+        for task in args.tasks:
+            mine = [result for result in results if result["settings"]["task"] == task]
+            write_figure(mine, args.out / f"{task}.png", f"The {task} task, {args.seeds} seeds")
+    except (ComparisonError, WarmUpError, OSError) as error:
+        print(f"compare_estimators: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(summary, allow_nan=False))
+    else:
+        print_report(summary, Settings.pass_k, console)
+        console.print(f"{time.monotonic() - begin:.0f} s; tables and curves are in {args.out}", highlight=False)
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument(
+        "--estimators",
+        nargs="+",
+        default=METHODS,
+        metavar="NAME",
+        help="nthr, nthr_random, pos_only, or one of verl's that takes rewards and groups",
+    )
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="three or four digits")
+    parser.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="seeds 0 to N - 1")
+    parser.add_argument("--steps", type=positive_int, metavar="N", help=f"training steps (default: {STEPS})")
+    parser.add_argument(
+        "--jobs", type=positive_int, default=os.cpu_count(), metavar="N", help="runs side by side, a thread each"
+    )
+    parser.add_argument("--out", type=Path, default=Path("compare-out"), metavar="DIR", help="folder to write to")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Sampled responses as tensors. Axes: R responses, P prompt tokens, L tokens of the longest response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2ForCausalLM
+
+from verl_nthr.demo.arithmetic import Problem, final_answer
+from verl_nthr.demo.warm_up import encode_prompt
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The responses to some prompts, padded on the right; all prompts have one length."""
+
+    input_ids: Tensor
+    """[R, P + L] int64."""
+
+    mask: Tensor
+    """[R, L] bool, response tokens; the end of the sequence counts."""
+
+    group: Tensor
+    """[R] int64, prompt of each response."""
+
+    correct: Tensor
+    """[R] bool."""
+
+    @property
+    def token_ids(self) -> Tensor:
+        """[R, L] int64, the responses."""
+        return self.input_ids[:, -self.mask.shape[1] :]
+
+    def rows(self, chosen: Tensor) -> Batch:
+        """Some of the responses."""
+        return Batch(self.input_ids[chosen], self.mask[chosen], self.group[chosen], self.correct[chosen])
+
+
+@torch.no_grad()
+def sample(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: list[Problem],
+    responses: int,
+    max_response_tokens: int,
+    seed: int,
+) -> Batch:
+    """Sample ``responses`` to each problem at temperature 1 from the untruncated distribution."""
+    prompts = torch.tensor([encode_prompt(tokenizer, problem) for problem in problems])
+    config = GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=max_response_tokens,
+        num_return_sequences=responses,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        sequences = model.generate(input_ids=prompts, attention_mask=torch.ones_like(prompts), generation_config=config)
+    tokens = sequences[:, prompts.shape[1] :]
+    ended_before = (tokens == tokenizer.eos_token_id).cumsum(1) - (tokens == tokenizer.eos_token_id).long()
+    texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    answers = [problem.answer for problem in problems for _ in range(responses)]
+    return Batch(
+        input_ids=sequences,
+        mask=ended_before == 0,
+        group=torch.arange(len(problems)).repeat_interleave(responses),
+        correct=torch.tensor([final_answer(text) == answer for text, answer in zip(texts, answers, strict=True)]),
+    )

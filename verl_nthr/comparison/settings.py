@@ -1,0 +1,44 @@
+"""What a run of the comparison depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from verl_nthr.demo.arithmetic import FOUR_DIGITS, THREE_DIGITS, Task
+from verl_nthr.demo.settings import LEARNING_RATE, PROMPTS_PER_STEP, RESPONSES_PER_PROMPT
+
+TASKS: dict[str, Task] = {"demo": THREE_DIGITS, "hard": FOUR_DIGITS}
+STEPS = {"demo": 20, "hard": 30}
+METHODS = ("grpo", "nthr", "nthr_random", "pos_only")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One training run."""
+
+    task: str
+    """Key of :data:`TASKS`."""
+
+    method: str
+    """What turns rewards into token advantages."""
+
+    seed: int
+    """Of the problems, the model, the warm-up and the sampling; the methods of one seed start alike."""
+
+    steps: int
+    """Training steps, one update each."""
+
+    learning_rate: float = float(LEARNING_RATE)
+    """Of AdamW, constant, with verl's other defaults."""
+
+    prompts: int = PROMPTS_PER_STEP
+    """Prompts a step."""
+
+    responses: int = RESPONSES_PER_PROMPT
+    """Responses to each prompt."""
+
+    evaluate_every: int = 2
+    """Steps between greedy evaluations; the last step is always evaluated."""
+
+    pass_k: int = 8
+    """k of Pass@k, before the first and after the last step."""
