@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,11 @@ from verl_nthr import nthr_weights_reference
 from verl_nthr.cpu import environment, overrides
 
 TEMPERATURE, BETA, THRESHOLD, EPSILON = 0.8, 0.02, 0.14, 0.05
+LONGEST = 20
+WITHOUT_SPECIAL_TOKENS = f"""
+def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_):
+    return float(len(solution_str) == {LONGEST})
+"""
 METRICS = {
     "nthr/selected_fraction",
     "nthr/mixed_group_fraction",
@@ -39,19 +45,18 @@ METRICS = {
 }
 
 
-def train(toy: ToyPaths, workers: int, out: Path) -> None:
-    """Two steps of 6 prompts × 5 responses, with dynamic batches; two workers share the groups."""
+MONITOR = ["+algorithm.nthr.monitor_freq=1", f"+algorithm.nthr.monitor_epsilon={EPSILON}"]
+
+
+def train(toy: ToyPaths, workers: int, out: Path, reward: Path, algorithm: list[str]) -> list[dict[str, float]]:
+    """Two steps of 6 prompts × 5 responses, with dynamic batches; two workers share the groups. Returns the metrics."""
     with tempfile.TemporaryDirectory(prefix="vn") as scratch:
         command = [
             *[sys.executable, "-m", "verl.trainer.main_ppo", *overrides(workers, f"{scratch}/ray")],
-            "algorithm.adv_estimator=nthr",
-            f"+algorithm.nthr.beta={BETA}",
-            f"+algorithm.nthr.reward_threshold={THRESHOLD}",
-            f"+algorithm.nthr.token_dump_dir={out}",
-            *["+algorithm.nthr.monitor_freq=1", f"+algorithm.nthr.monitor_epsilon={EPSILON}"],
+            *[*algorithm, f"+algorithm.nthr.reward_threshold={THRESHOLD}"],
             f"data.train_files={toy.train}",
             f"data.val_files={toy.test}",
-            *["data.train_batch_size=6", "data.max_prompt_length=48", "data.max_response_length=20"],
+            *["data.train_batch_size=6", "data.max_prompt_length=48", f"data.max_response_length={LONGEST}"],
             f"actor_rollout_ref.model.path={toy.model}",
             *["actor_rollout_ref.rollout.n=5", f"actor_rollout_ref.rollout.temperature={TEMPERATURE}"],
             *["actor_rollout_ref.rollout.max_model_len=80"],
@@ -59,7 +64,8 @@ def train(toy: ToyPaths, workers: int, out: Path) -> None:
             *["actor_rollout_ref.actor.use_dynamic_bsz=True", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=512"],
             *["actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True"],
             *["actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=512"],
-            *[f"reward.custom_reward_function.path={toy.reward}", "reward.custom_reward_function.name=compute_score"],
+            *[f"reward.custom_reward_function.path={reward}", "reward.custom_reward_function.name=compute_score"],
+            f"trainer.rollout_data_dir={out / 'rollouts'}",
             *["trainer.logger=[console,file]", "trainer.total_training_steps=2", "trainer.val_before_train=False"],
             *["trainer.test_freq=-1", "trainer.save_freq=1", "trainer.resume_mode=disable"],
             *["actor_rollout_ref.actor.checkpoint.save_contents=[model,hf_model]", f"trainer.default_local_dir={out}"],
@@ -74,6 +80,9 @@ def train(toy: ToyPaths, workers: int, out: Path) -> None:
                 if run.poll() is None:
                     os.killpg(run.pid, signal.SIGKILL)
         assert code == 0, (out / "train.log").read_text()[-4000:]
+    steps = [json.loads(line)["data"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert len(steps) == 2
+    return steps
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +93,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> ToyPaths:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_weights_of_a_training_run_are_those_computed_offline(toy: ToyPaths, tmp_path: Path, workers: int) -> None:
-    train(toy, workers, tmp_path)
+    own = [f"+algorithm.nthr.beta={BETA}", f"+algorithm.nthr.token_dump_dir={tmp_path}"]
+    steps = train(toy, workers, tmp_path, toy.reward, ["algorithm.adv_estimator=nthr", *own, *MONITOR])
     records = [json.loads(line) for line in (tmp_path / "1.jsonl").read_text().splitlines()]
     assert len(records) == 30
     compare_with_hugging_face(toy, records)
     check_advantages(records)
-    steps = [json.loads(line)["data"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert len(steps) == 2
     for metrics in steps:
         assert set(metrics) >= METRICS
         assert all(math.isfinite(metrics[name]) for name in METRICS)
@@ -100,11 +108,37 @@ def test_the_weights_of_a_training_run_are_those_computed_offline(toy: ToyPaths,
     assert steps[0]["nthr/selected_fraction"] == pytest.approx(sum(selected) / len(selected))
     weighted = [w * r["advantage"] for r in records for w, m in zip(r["weights"], r["mask"], strict=True) if m]
     assert steps[0]["critic/advantages/mean"] == pytest.approx(sum(weighted) / len(weighted), abs=1e-5)
-    compare_monitor(toy, tmp_path / "global_step_1" / "actor" / "huggingface", records, steps[0])
+    compare_monitor(toy, tmp_path, records, steps[0])
 
 
-def compare_monitor(toy: ToyPaths, updated: Path, records: list[dict[str, Any]], metrics: dict[str, float]) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_monitor_of_a_grpo_run(toy: ToyPaths, tmp_path: Path) -> None:
+    reward = tmp_path / "reward.py"
+    reward.write_text(WITHOUT_SPECIAL_TOKENS)
+    steps = train(toy, 1, tmp_path, reward, ["algorithm.adv_estimator=grpo", *MONITOR])
+    for metrics in steps:
+        assert set(metrics) >= {name for name in METRICS if "lld" in name}
+        assert not any(name.startswith("nthr/") and not name.startswith("nthr/lld/") for name in metrics)
+    compare_monitor(toy, tmp_path, stored_rollouts(toy, tmp_path / "rollouts" / "1.jsonl"), steps[0])
+
+
+def stored_rollouts(toy: ToyPaths, path: Path) -> list[dict[str, Any]]:
+    """verl's own dump, which has text without special tokens: right for the correct responses, which have none."""
+    tokenizer = AutoTokenizer.from_pretrained(toy.model)
+    records = []
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        tokens = tokenizer(entry["output"], add_special_tokens=False).input_ids
+        messages = [{"role": "user", "content": re.search(r"user\n(.*?)\s*assistant", entry["input"], re.S)[1]}]
+        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        records.append({"prompt": prompt, "token_ids": tokens, "correct": entry["score"] >= THRESHOLD})
+    return records
+
+
+def compare_monitor(toy: ToyPaths, out: Path, records: list[dict[str, Any]], metrics: dict[str, float]) -> None:
     """Δ of the first step's correct responses, from the model that was saved after its update."""
+    updated = out / "global_step_1" / "actor" / "huggingface"
     correct = [record for record in records if record["correct"]]
     before, after = (sequence_log_likelihoods(toy, folder, correct) for folder in (toy.model, updated))
     delta = after - before
