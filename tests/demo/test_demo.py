@@ -16,7 +16,7 @@ from rich.console import Console
 from verl_nthr.cli.versions import versions
 from verl_nthr.demo import demo
 from verl_nthr.demo.settings import Settings
-from verl_nthr.demo.token_dump import read_step
+from verl_nthr.heatmap.token_dump import read_step
 from verl_nthr.demo.toy import Toy
 
 STEPS = 2

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.records import record, right, write_dump
-from verl_nthr.demo.token_dump import DumpError
+from tests.heatmap.records import record, right, write_dump
+from verl_nthr.heatmap.token_dump import DumpError
 from verl_nthr.demo.token_page import printable, write_page
 
 HOSTILE = [
@@ -89,7 +89,12 @@ def test_nothing_is_loaded_and_no_script_runs(tmp_path: Path) -> None:
 
 def test_numbers_and_marks(tmp_path: Path) -> None:
     scores = [2.0, 0.5, -3.0, None]
-    four = {"tokens": ["so", "\n", "3", "x"], "token_ids": [11, 12, 13, 14], "log_probs": [-0.25, -0.5, -1.5, None]}
+    four = {
+        "tokens": ["so", "\n", "3", "x"],
+        "token_ids": [11, 12, 13, 14],
+        "log_probs": [-0.25, -0.5, -1.5, None],
+        "entropies": [None] * 4,
+    }
     wrong = record(**four, scores=scores, mask=[1, 1, 1, 0], weights=[0.5, 1.0, 1.0, 1.0])
     page = page_of(tmp_path, wrong, right())
     tokens = Elements(page).tokens

@@ -173,9 +173,11 @@ def compare_with_hugging_face(toy: ToyPaths, records: list[dict[str, Any]]) -> N
         with torch.no_grad():
             output = model(torch.tensor([prompt + record["token_ids"]]), output_hidden_states=True)
         states = output.hidden_states[-1][0, len(prompt) - 1 : -1]
-        log_probs = torch.log_softmax(output.logits[0, len(prompt) - 1 : -1] / TEMPERATURE, dim=-1)
-        log_probs = log_probs.gather(1, torch.tensor(record["token_ids"])[:, None])[:, 0]
+        distribution = torch.log_softmax(output.logits[0, len(prompt) - 1 : -1] / TEMPERATURE, dim=-1)
+        log_probs = distribution.gather(1, torch.tensor(record["token_ids"])[:, None])[:, 0]
         assert record["log_probs"] == pytest.approx(log_probs.tolist(), abs=1e-5)
+        entropies = -(distribution.exp() * distribution).sum(dim=-1)
+        assert record["entropies"] == pytest.approx(entropies.tolist(), abs=1e-5)
         assert record["correct"] == (record["reward"] >= THRESHOLD)
         hidden.append(states)
         response += [i] * len(states)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from verl_nthr.demo.token_dump import Group, Response, dumped_steps, read_step
+from verl_nthr.heatmap.token_dump import Group, Response, dumped_steps, read_step
 
 TEMPLATE = "token_page.html.j2"
 SATURATION_QUANTILE = 0.95

@@ -20,8 +20,18 @@ if TYPE_CHECKING:
     from tensordict import TensorDict
     from transformers import PreTrainedTokenizerBase
 
-SCHEMA = 1
-COLUMNS = ("prompts", "responses", "response_mask", "rm_scores", "old_log_probs", SCORE, WEIGHT, THRESHOLD)
+SCHEMA = 2
+COLUMNS = (
+    "prompts",
+    "responses",
+    "response_mask",
+    "rm_scores",
+    "old_log_probs",
+    "entropy",
+    SCORE,
+    WEIGHT,
+    THRESHOLD,
+)
 
 
 def write_step(folder: str | Path, step: int, records: Iterator[dict[str, Any]]) -> Path:
@@ -78,6 +88,7 @@ def response_records(
             "token_ids": token_ids,
             "mask": mask,
             "log_probs": _numbers(jagged["old_log_probs"][row]),
+            "entropies": _numbers(jagged["entropy"][row]),
             "scores": _numbers(jagged[SCORE][row]),
             "weights": _numbers(jagged[WEIGHT][row]),
             "reward": _number(float(jagged["rm_scores"][row].sum())),

@@ -10,7 +10,7 @@ from typing import Any
 def record(**changes: Any) -> dict[str, Any]:
     """A wrong response of three tokens, the first of them spared; ``changes`` replace entries."""
     return {
-        "schema": 1,
+        "schema": 2,
         "step": 7,
         "uid": "g",
         "response_index": 0,
@@ -20,6 +20,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "token_ids": [11, 12, 13],
         "mask": [1, 1, 1],
         "log_probs": [-0.25, -0.5, -1.5],
+        "entropies": [0.125, 0.75, 2.0],
         "scores": [2.5, 0.5, -3.0],
         "weights": [0.5, 1.0, 1.0],
         "reward": 0.0,

@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-SCHEMA = 1
+SCHEMA = 2
+LARGEST = 3.4028234663852886e38
+"""Of a float32, which is what the trainer computes with."""
 
 
 class DumpError(ValueError):
@@ -45,6 +47,9 @@ class Response:
 
     log_probs: list[float | None]
     """Of the policy that sampled."""
+
+    entropies: list[float | None]
+    """Of the next-token distribution that the token was sampled from, in nats."""
 
     scores: list[float | None]
     """NTHR's s; None where it was not scored."""
@@ -98,7 +103,7 @@ def read_step(path: Path) -> list[Group]:
     """The groups of one step, in the order of the file.
 
     Raises:
-        DumpError: a line is no record of schema 1, the records are of several steps, or one is there twice.
+        DumpError: a line is no record of schema 2, the records are of several steps, or one is there twice.
         OSError: the file cannot be read.
     """
     groups: dict[str, dict[int, Response]] = {}
@@ -137,14 +142,14 @@ def parse_response(line: str, where: str) -> Response:
     """
     try:
         record = json.loads(line, parse_constant=_no_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DumpError(f"{where} is no strict JSON ({error}); the file may be cut off or not a token dump") from error
     if not isinstance(record, dict) or "schema" not in record:
         raise DumpError(f"{where} has no 'schema': it is not a token dump")
     if record["schema"] != SCHEMA:
         raise DumpError(
-            f"{where} has schema {record['schema']!r}, this version reads {SCHEMA}: use the version of verl-nthr that "
-            "wrote it"
+            f"{where} has schema {_shorten(record['schema'])}, this version reads {SCHEMA}: use the version of "
+            "verl-nthr that wrote it, or dump again"
         )
     for name, (right, wanted) in CHECKS.items():
         if name not in record:
@@ -162,7 +167,7 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _is_optional_number(value: Any) -> bool:
@@ -187,6 +192,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "token_ids": (_list_of(_is_integer), "a list of integers"),
     "mask": (_list_of(lambda value: _is_integer(value) and value in (0, 1)), "a list of 0 and 1"),
     "log_probs": (_list_of(_is_optional_number), "a list of numbers and nulls"),
+    "entropies": (_list_of(_is_optional_number), "a list of numbers and nulls"),
     "scores": (_list_of(_is_optional_number), "a list of numbers and nulls"),
     "weights": (_list_of(_is_number), "a list of numbers"),
     "reward": (_is_number, "a number"),
@@ -196,7 +202,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "eta": (_is_optional_number, "a number or null"),
     "success_rate": (_is_number, "a number"),
 }
-PER_TOKEN = ("token_ids", "mask", "log_probs", "scores", "weights")
+PER_TOKEN = ("token_ids", "mask", "log_probs", "entropies", "scores", "weights")
 
 
 def _no_constant(name: str) -> NoReturn:

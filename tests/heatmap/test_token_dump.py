@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.demo.records import record, right, write_dump
-from verl_nthr.demo.token_dump import DumpError, dumped_steps, parse_response, read_step
+from tests.heatmap.records import record, right, write_dump
+from verl_nthr.heatmap.token_dump import DumpError, dumped_steps, parse_response, read_step
 
 
 def test_groups_and_values(tmp_path: Path) -> None:
@@ -43,13 +43,17 @@ def test_every_key_is_needed(missing: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 2}, r"schema 2, this version reads 1"),
+        ({"schema": 1}, r"schema 1, this version reads 2: use the version of verl-nthr that wrote it"),
+        ({"schema": "9" * 99}, r"schema '9+\.\.\.,"),
         ({"step": "7"}, r"'step' has to be an integer, it is '7'"),
         ({"step": True}, r"'step' has to be an integer"),
         ({"tokens": ["so", 1, "3"]}, r"'tokens' has to be a list of strings"),
         ({"mask": [1, 1, 2]}, r"'mask' has to be a list of 0 and 1"),
         ({"scores": [1.0]}, r"'scores' has 1 entries for 3 tokens"),
         ({"scores": ["a", None, 1]}, r"'scores' has to be a list of numbers and nulls"),
+        ({"entropies": [None, False, 1]}, r"'entropies' has to be a list of numbers and nulls"),
+        ({"entropies": []}, r"'entropies' has 0 entries for 3 tokens"),
+        ({"reward": 10**40}, r"'reward' has to be a number"),
         ({"weights": [None, 1.0, 1.0]}, r"'weights' has to be a list of numbers"),
         ({"correct": 1}, r"'correct' has to be true or false"),
         ({"tau": "big"}, r"'tau' has to be a number or null"),
@@ -67,7 +71,7 @@ def test_no_strict_json(value: float) -> None:
         parse_response(json.dumps(record(scores=[value, 0.0, 0.0])), "FILE:1")
 
 
-@pytest.mark.parametrize("line", ["", "{", "[]", "7", '"schema"', json.dumps(record())[:-9]])
+@pytest.mark.parametrize("line", ["", "{", "[]", "7", '"schema"', json.dumps(record())[:-9], "[" * 100_000])
 def test_no_dump(line: str) -> None:
     with pytest.raises(DumpError, match=r"^FILE:1"):
         parse_response(line, "FILE:1")
