@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     from verl_nthr.demo.demo import DemoError, run_demo
     from verl_nthr.demo.metrics import MetricsError
-    from verl_nthr.heatmap.token_dump import DumpError
     from verl_nthr.demo.warm_up import WarmUpError
+    from verl_nthr.heatmap.token_dump import DumpError
 
     out = getattr(args, "out", None) or Path("demo-out") / f"{args.estimator}-seed{args.seed}"
     settings = Settings(

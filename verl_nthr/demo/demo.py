@@ -130,14 +130,16 @@ def write_reports(settings: Settings, display: TrainingDisplay) -> dict[str, str
         DemoError: there is none although the estimator writes them.
     """
     from verl_nthr.demo.figure import write_figure
-    from verl_nthr.demo.token_page import write_page
+    from verl_nthr.heatmap.page import write_heatmap
+    from verl_nthr.heatmap.token_dump import dumped_steps
 
     title = f"{settings.estimator} on worked additions, seed {settings.seed}"
     figure, page = settings.out / "reward.png", settings.out / "tokens.html"
     write_figure(display.steps, figure, title)
     if settings.tokens is None:
         tokens = f"none, since {settings.estimator} does not score tokens"
-    elif write_page(settings.tokens, page, f"Token scores: {title}"):
+    elif dumps := dumped_steps(settings.tokens):
+        write_heatmap(dumps.values(), page, f"Token scores: {title}")
         tokens = str(page)
     else:
         raise DemoError(f"{settings.estimator} wrote no token dump into {settings.tokens}; see {settings.log}")

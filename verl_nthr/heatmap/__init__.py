@@ -1,0 +1,1 @@
+"""``verl-nthr heatmap``: token dumps as one HTML page and as summaries."""

@@ -1,0 +1,98 @@
+"""Builds the page: one HTML file that holds data, style and script, and loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Collection
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from verl_nthr.heatmap import charts
+from verl_nthr.heatmap.columns import Step, Vocabulary, step_of
+from verl_nthr.heatmap.encoding import add_labels, encode_step, encode_vocabulary
+from verl_nthr.heatmap.inputs import read_steps
+from verl_nthr.heatmap.summary import Summary, summarise
+from verl_nthr.heatmap.text import number, on_one_line, percent
+
+PACKAGE = "verl_nthr.heatmap"
+SCRIPTS = ("data.js", "finder.js", "group.js", "token.js", "main.js")
+"""In the order in which they run, as one script."""
+
+
+def write_heatmap(
+    files: Collection[Path], page: Path, title: str, report: Callable[[str], None] = lambda _: None
+) -> Summary:
+    """Write the page of dumped steps, whole or not at all; folders are made.
+
+    Args:
+        files: at least one dump, each of another step.
+        page: the HTML file.
+        title: heading of the page.
+        report: is told what is being done.
+
+    Raises:
+        DumpError: a file that is no token dump.
+        OSError: a file cannot be read, or the page not be written.
+    """
+    vocabulary = Vocabulary()
+    steps: list[Step] = []
+    encoded: list[dict[str, Any]] = []
+    for step, groups in read_steps(files):
+        report(f"reading step {step}")
+        steps.append(step_of(step, groups, vocabulary))
+        encoded.append(encode_step(step, groups, steps[-1].tokens))
+    report("writing the page")
+    encoded.sort(key=lambda entry: entry["step"])
+    add_labels(encoded)
+    summary = summarise(steps, vocabulary.texts)
+    text = render(title, {"vocabulary": encode_vocabulary(vocabulary), "steps": encoded}, summary)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    partial = page.with_name(page.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, page)
+    return summary
+
+
+def render(title: str, data: dict[str, Any], summary: Summary) -> str:
+    """The page as text.
+
+    Args:
+        title: heading of the page.
+        data: for the script.
+        summary: drawn on the page.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(PACKAGE, "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "on_one_line": on_one_line}
+    style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
+    return environment.get_template("page.html.j2").render(
+        title=on_one_line(title),
+        style=Markup(style),
+        style_hash=_hash(style),
+        script=Markup(script),
+        script_hash=_hash(script),
+        data=htmlsafe_json_dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+        summary=summary,
+        charts=charts.charts(summary),
+        geometry=charts,
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files(PACKAGE).joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -1,0 +1,44 @@
+"""The summaries in the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from verl_nthr.heatmap.summary import Summary
+from verl_nthr.heatmap.text import on_one_line, percent
+
+STRINGS_SHOWN = 8
+
+
+def to_json(summary: Summary) -> dict[str, Any]:
+    """The summary for machines: lists, strings and finite numbers or None."""
+    return asdict(summary)
+
+
+def print_report(summary: Summary, console: Console) -> None:
+    """Print the summary in short."""
+    facts = Table(title="Token dump", title_justify="left", title_style="bold", show_header=False)
+    facts.add_column()
+    facts.add_column(justify="right")
+    facts.add_row("responses", f"{summary.responses:,}")
+    facts.add_row("groups", f"{summary.groups:,}")
+    facts.add_row("groups with right and wrong answers", f"{summary.mixed_groups:,}")
+    facts.add_row("steps", f"{len(summary.steps):,}")
+    facts.add_row("tokens of wrong answers in these groups", f"{summary.candidate_tokens:,}")
+    facts.add_row("of them spared", f"{summary.selected_tokens:,}  ({percent(summary.selected_fraction)})")
+    console.print(facts)
+    if not summary.most_spared:
+        return
+    strings = Table(title="Strings spared most often", title_justify="left", title_style="bold")
+    strings.add_column("token")
+    for heading in ("spared", "seen", "share"):
+        strings.add_column(heading, justify="right")
+    for entry in summary.most_spared[:STRINGS_SHOWN]:
+        shown = Text(repr(on_one_line(entry.text)), overflow="ellipsis", no_wrap=True)
+        strings.add_row(shown, f"{entry.spared:,}", f"{entry.tokens:,}", percent(entry.share))
+    console.print(strings)
