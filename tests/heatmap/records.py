@@ -43,3 +43,19 @@ def write_dump(path: Path, *records: dict[str, Any]) -> Path:
     """Write the records as a dump."""
     path.write_text("".join(json.dumps(entry) + "\n" for entry in records), encoding="utf-8")
     return path
+
+
+HOSTILE = [
+    "</script><script>document.title = 'hacked'</script>",
+    "<img src=x onerror=\"document.title = 'hacked'\">",
+    '" onmouseover="document.title = \'hacked\'" x="',
+    "<!--<script>",
+    "]]><svg onload=\"document.title = 'hacked'\">",
+    "{{ 7 * 7 }}{% raw %}{# #}",
+    "&lt;b&gt;&#0;&amp;",
+    "<!-- --></style><style>*{display:none}</style>",
+    '\\u003c/script\\u003e \\" \\',
+    "\x00\x1b[31m\x07\x7f\r\n\t",
+    "\u202egnp.exe\u2066\u200b\ufeff\u2028\u2029",
+]
+"""Strings that would break out of a page that takes them for more than text."""

@@ -55,8 +55,11 @@ def write_heatmap(
     text = render(title, {"vocabulary": encode_vocabulary(vocabulary), "steps": encoded}, summary)
     page.parent.mkdir(parents=True, exist_ok=True)
     partial = page.with_name(page.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, page)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, page)
+    finally:
+        partial.unlink(missing_ok=True)
     return summary
 
 

@@ -33,7 +33,6 @@ async function show(group, responseIndex = null) {
   state.cards = responses.map((response) => makeCard(group, response, columns));
   state.chosen = null;
   byId("cards").replaceChildren(...state.cards.map((card) => card.element));
-  for (const card of state.cards) near.observe(card.more);
   byId("tokens").scrollTop = 0;
   const card = state.cards.find((candidate) => candidate.response.index === responseIndex);
   if (card) choose(card);
@@ -104,6 +103,7 @@ function makeCard(group, response, columns) {
   const hits = Array.from(matches, (match) => [match.index, match.index + match[0].length]);
   const card = { group, response, columns, element, answer, more, hits, drawn: 0, offset: 0 };
   more.addEventListener("click", () => drawTokens(card, card.drawn + CHUNK));
+  drawTokens(card, 0);
   return card;
 }
 
@@ -115,7 +115,7 @@ function drawTokens(card, end) {
   for (; card.drawn < last; card.drawn++) tokens.append(makeToken(card, card.drawn));
   more.before(tokens);
   more.hidden = card.drawn === response.length;
-  more.textContent = `${counted(response.length - card.drawn, "more token")}`;
+  more.textContent = counted(response.length - card.drawn, "more token");
   near.unobserve(more);
   if (!more.hidden) near.observe(more);
 }

@@ -1,0 +1,52 @@
+"""Which files are read, and what is said about those that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.heatmap.records import record, right, write_dump
+from verl_nthr.heatmap.inputs import find_dumps, read_steps
+from verl_nthr.heatmap.token_dump import DumpError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for step in (9, 10, 2):
+        write_dump(tmp_path / f"{step}.jsonl", record(step=step), right(step=step))
+    return tmp_path
+
+
+def test_folders_files_and_steps(folder: Path) -> None:
+    def names(paths: list[Path], *steps: range) -> list[str]:
+        return [file.stem for file in find_dumps(paths, steps)]
+
+    assert names([folder]) == ["2", "9", "10"]
+    assert names([folder], range(9, 10), range(10, 30)) == ["9", "10"]
+    other = write_dump(folder / "other", record(step=1))
+    assert names([other, folder], range(2, 3)) == ["other", "2"]
+    assert [step for step, _ in read_steps(find_dumps([other, folder]))] == [1, 2, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("path", "steps", "message"),
+    [
+        ("missing", [], r"missing does not exist: pass the folder of a token dump"),
+        ("empty", [], r"empty has no <step>\.jsonl: pass the folder that algorithm\.nthr\.token_dump_dir"),
+        (".", [range(3, 9)], r"has none of these steps; it has 2 to 10"),
+    ],
+)
+def test_nothing_to_read(folder: Path, path: str, steps: list[range], message: str) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(DumpError, match=message):
+        find_dumps([folder / path], steps)
+
+
+def test_an_empty_file_and_a_step_twice(folder: Path) -> None:
+    (folder / "11.jsonl").touch()
+    with pytest.raises(DumpError, match=r"11\.jsonl is empty"):
+        list(read_steps([folder / "10.jsonl", folder / "11.jsonl"]))
+    again = write_dump(folder / "again.jsonl", record(step=9))
+    with pytest.raises(DumpError, match=r"9\.jsonl and .*again\.jsonl are both of step 9: pass the dumps of one run"):
+        list(read_steps([folder / "9.jsonl", again]))
