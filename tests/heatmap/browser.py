@@ -6,7 +6,6 @@ import base64
 import contextlib
 import itertools
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -117,10 +116,8 @@ def chromium() -> Iterator[Page]:
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         command = [CHROMIUM, "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
-        command += ["--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
+        command += ["--no-sandbox", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
         command += ["--window-size=1400,900", "about:blank"]
-        if os.geteuid() == 0:
-            command.insert(1, "--no-sandbox")
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
             try:
                 with connect(_address_of_tab(Path(profile) / "DevToolsActivePort"), max_size=None) as connection:

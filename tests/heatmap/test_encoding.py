@@ -59,7 +59,8 @@ def test_facts_of_groups_and_responses() -> None:
     responses = facts.pop("responses")
     assert facts == {"uid": "g", "prompt": "1+1=?", "tau": 1.0, "eta": 0.5, "mixed": True, "saturation": 1.5}
     assert responses[0] == {
-        "index": 0, "reward": 0.0, "right": False, "advantage": -0.75, "length": 3, "spared": 1, "text": "so3"
+        "index": 0, "reward": 0.0, "right": False, "advantage": -0.75, "length": 3, "trained": 3, "spared": 1,
+        "text": "so3",
     }  # fmt: skip
     assert "text" not in responses[1], "its tokens spell it"
     assert encode_vocabulary(vocabulary) == {"ids": [11, 12, 13], "texts": ["so", " ", "3"]}

@@ -49,7 +49,7 @@ def pack(tokens: TokenColumns) -> str:
     flags = tokens.trained * np.uint8(TRAINED) | tokens.spared * np.uint8(SPARED)
     numbers = (tokens.score, tokens.weight, tokens.log_prob, tokens.entropy)
     columns = [tokens.token.astype("<u4").tobytes(), *(_rounded(column).tobytes() for column in numbers)]
-    return base64.b64encode(zlib.compress(b"".join([*columns, flags.tobytes()]), level=9)).decode("ascii")
+    return base64.b64encode(zlib.compress(b"".join([*columns, flags.tobytes()]))).decode("ascii")
 
 
 def saturation(group: Group) -> float:
@@ -84,6 +84,7 @@ def _encode_response(response: Response) -> dict[str, Any]:
         "right": response.correct,
         "advantage": response.advantage,
         "length": len(response.tokens),
+        "trained": sum(response.mask),
         "spared": sum(map(response.spared, range(len(response.tokens)))),
     }
     if response.response != "".join(response.tokens):

@@ -72,7 +72,7 @@ def render(title: str, data: dict[str, Any], summary: Summary) -> str:
         summary: drawn on the page.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(PACKAGE, "page"),
+        loader=jinja2.PackageLoader(PACKAGE, "assets"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -94,7 +94,7 @@ def render(title: str, data: dict[str, Any], summary: Summary) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files(PACKAGE).joinpath("page", name).read_text(encoding="utf-8")
+    return resources.files(PACKAGE).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -42,7 +42,7 @@ function factsOf(group, responses) {
   const facts = [`${group.right} of ${group.responses.length} right`];
   if (group.mixed) {
     const wrong = group.responses.filter((response) => !response.right);
-    const tokens = wrong.reduce((sum, response) => sum + response.length, 0);
+    const tokens = wrong.reduce((sum, response) => sum + response.trained, 0);
     facts.push(`τ = ${tauOf(group)}`, `η = ${number(group.eta)}`);
     facts.push(`${grouped(group.spared)} of ${counted(tokens, "token")} of wrong answers spared`);
   } else facts.push("not mixed: NTHR changes nothing here");
@@ -53,8 +53,9 @@ function factsOf(group, responses) {
 
 function drawScale(group) {
   byId("scale").hidden = !group.mixed;
-  byId("scale-low").textContent = `${tauOf(group)} − ${number(group.saturation)}`;
-  byId("scale-high").textContent = `${tauOf(group)} + ${number(group.saturation)}`;
+  const centre = group.tau === null ? "" : "τ ";
+  byId("scale-low").textContent = `${centre}− ${number(group.saturation)}`;
+  byId("scale-high").textContent = `${centre}+ ${number(group.saturation)}`;
 }
 
 const tauOf = (group) => (group.tau === null ? "−∞" : number(group.tau));
@@ -86,7 +87,7 @@ function makeCard(group, response, columns) {
   const head = make("h3");
   head.append(make("b", "", `${response.right ? "✓" : "✗"} ${verdict}`), make("span", "", `#${response.index}`));
   const facts = make("p", "soft");
-  const spared = `${grouped(response.spared)} of ${counted(response.length, "token")} spared`;
+  const spared = `${grouped(response.spared)} of ${counted(response.trained, "token")} spared`;
   facts.append(make("span", "", `reward ${number(response.reward)}`), " ");
   facts.append(make("span", "", `advantage ${signed(response.advantage)}`), make("br"));
   facts.append(response.right ? "keeps its advantage" : spared);

@@ -1,0 +1,53 @@
+"""Takes the documentation's pictures of a token dump: ``python -m tests.heatmap.screenshots DUMP docs/images``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.heatmap.browser import Page, chromium
+from verl_nthr.heatmap.page import write_heatmap
+from verl_nthr.heatmap.token_dump import Group, dumped_steps, read_step
+
+TITLE = "Token scores: nthr on worked additions, seed 0"
+DRAWN = "document.querySelectorAll('#cards .t').length > 0"
+
+
+def example(dump: Path) -> str:
+    """The link of the mixed group of the first step that has most spared tokens."""
+    step, file = next(iter(dumped_steps(dump).items()))
+
+    def spared(group: Group) -> int:
+        return sum(response.spared(i) for response in group.responses for i in range(len(response.tokens)))
+
+    return f"group={step}/{max(read_step(file), key=spared).uid}"
+
+
+def take(tab: Page, page: Path, group: str, images: Path) -> None:
+    """The group, the numbers of one of its tokens, and the summary in the dark theme."""
+    tab.resize(1400, 640)
+    tab.open(page, f"#{group}&theme=light")
+    tab.wait_for(DRAWN)
+    tab.screenshot(images / "tokens.png")
+    tab.resize(1400, 800)
+    tab.open(page, f"#{group}&theme=light")
+    tab.wait_for(DRAWN)
+    tab.press("s", "s")
+    tab.screenshot(images / "heatmap.png")
+    tab.open(page, "#view=summary&theme=dark")
+    tab.screenshot(images / "heatmap-summary.png")
+
+
+def main() -> None:
+    """Make the page of the dump and take its pictures."""
+    dump, images = map(Path, sys.argv[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        write_heatmap(dumped_steps(dump).values(), page, TITLE)
+        with chromium() as tab:
+            take(tab, page, example(dump), images)
+
+
+if __name__ == "__main__":
+    main()
