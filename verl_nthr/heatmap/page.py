@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 from jinja2.utils import htmlsafe_json_dumps
-from markupsafe import Markup
 
 from verl_nthr.heatmap import charts
 from verl_nthr.heatmap.columns import Step, Vocabulary, step_of
@@ -82,9 +81,9 @@ def render(title: str, data: dict[str, Any], summary: Summary) -> str:
     style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
     return environment.get_template("page.html.j2").render(
         title=on_one_line(title),
-        style=Markup(style),
+        style=style,
         style_hash=_hash(style),
-        script=Markup(script),
+        script=script,
         script_hash=_hash(script),
         data=htmlsafe_json_dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
         summary=summary,

@@ -1,0 +1,70 @@
+"""The token dump of a batch: what is written is what its reader reads, and what the columns hold."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from verl_nthr.heatmap.token_dump import read_step
+from verl_nthr.integration.dump import COLUMNS, response_records, write_step
+from verl_nthr.integration.groups import group_responses
+from verl_nthr.integration.options import NTHROptions
+
+NAN, INF = math.nan, math.inf
+KEYS = ["b_0_0", "a_1_0", "pad_0_0", "a_0_0"]
+ROWS = {
+    "prompts": [[1, 2], [3], [0], [3]],
+    "responses": [[4, 5, 6], [4], [0], [5, 6]],
+    "response_mask": [[1, 0, 1], [1], [0], [1, 1]],
+    "rm_scores": [[0.0, 0.0, 0.25], [1.0], [0.0], [0.0, 0.0]],
+    "old_log_probs": [[-1.0, -2.0, -3.0], [-4.0], [0.0], [-5.0, -INF]],
+    "entropy": [[0.5, 1.5, 2.5], [3.5], [0.0], [4.5, NAN]],
+    "nthr_score": [[NAN] * 3, [9.0], [NAN], [3.0, -2.0]],
+    "nthr_weight": [[1.0] * 3, [1.0], [1.0], [0.5, 1.0]],
+}
+ADVANTAGES = [[-0.5, 0.0, -0.5], [0.75], [0.0], [-0.75, -0.75]]
+
+
+class Tokenizer:
+    """Spells a token as ``<id>``."""
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(f"<{token}>" for token in ids)
+
+
+def jagged(rows: list[list[float]]) -> torch.Tensor:
+    return torch.nested.as_nested_tensor([torch.tensor(row) for row in rows], layout=torch.jagged)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    columns = {name: jagged(rows) for name, rows in ROWS.items()}
+    columns["nthr_threshold"] = torch.tensor([NAN, 1.0, NAN, 1.0])
+    assert set(columns) == set(COLUMNS)
+    groups = group_responses(KEYS, [False, False, True, False], [False, True, False, False])
+    records = response_records(
+        7, KEYS, TensorDict(columns, batch_size=4), jagged(ADVANTAGES), groups, NTHROptions(eta=0.5), Tokenizer()
+    )
+    first, second = read_step(write_step(tmp_path, 7, records))
+    assert [path.name for path in tmp_path.iterdir()] == ["7.jsonl"]
+
+    assert (first.uid, first.mixed, second.uid, second.mixed) == ("a", True, "b", False)
+    wrong, right = first.responses
+    assert (wrong.step, wrong.response_index, right.response_index) == (7, 0, 1)
+    assert (wrong.prompt, wrong.response, wrong.tokens, wrong.token_ids) == ("<3>", "<5><6>", ["<5>", "<6>"], [5, 6])
+    assert (wrong.log_probs, wrong.entropies, wrong.scores) == ([-5.0, None], [4.5, None], [3.0, -2.0])
+    assert (wrong.weights, wrong.tau, wrong.eta, wrong.success_rate) == ([0.5, 1.0], 1.0, 0.5, 0.5)
+    assert (wrong.correct, right.correct, right.reward, right.advantage) == (False, True, 1.0, 0.75)
+
+    (other,) = second.responses
+    assert (other.mask, other.scores, other.tau, other.eta) == ([1, 0, 1], [None] * 3, None, None)
+    assert (other.entropies, other.reward, other.advantage) == ([0.5, 1.5, 2.5], 0.25, -0.5)
+
+
+def test_a_step_that_fails_leaves_no_file_that_looks_whole(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_step(tmp_path, 7, iter([{"a": 1}, {"a": NAN}]))
+    assert list(tmp_path.glob("*.jsonl")) == []
