@@ -43,16 +43,20 @@ class Page:
             self.events.append(message)
 
     def open(self, page: Path, address: str = "") -> None:
-        """Load a file and wait until it shows a group or says that there is none."""
+        """Load a file and wait until the filters are applied."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=f"{page.as_uri()}{address}")
-        self.wait_for("document.querySelector('.card, #nothing:not([hidden])') !== null")
+        self.settle()
 
     def evaluate(self, expression: str) -> Any:
         """The JSON value of an expression, promises awaited."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def settle(self) -> None:
+        """Wait until the filters are applied."""
+        self.wait_for("document.querySelector('#list')?.ariaBusy === 'false'")
 
     def wait_for(self, condition: str) -> None:
         """Wait until an expression is true."""
@@ -68,16 +72,18 @@ class Page:
             self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
             self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    def write(self, text: str) -> None:
-        """Enter a text where the focus is."""
+    def search(self, text: str) -> None:
+        """Enter a text in the search field, instead of what stands there."""
+        self.press("/")
         self.call("Input.insertText", text=text)
+        self.settle()
 
     def choose(self, field: str, value: str | bool) -> None:
         """Set a filter as a person does."""
         target = f"document.querySelector('#filters [name={field}]')"
         change = f"{target}.checked = {json.dumps(value)}" if isinstance(value, bool) else f"{target}.value = '{value}'"
         self.evaluate(f"{change}; {target}.dispatchEvent(new Event('input', {{bubbles: true}})); null")
-        time.sleep(0.2)
+        self.settle()
 
     def point_at(self, selector: str) -> None:
         """Move the mouse onto an element."""

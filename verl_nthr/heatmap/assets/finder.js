@@ -20,6 +20,7 @@ let turn = 0;
 /** Apply the filters; keeps the group wanted, or takes the first that passes. */
 async function applyFilters(wanted = state.group) {
   const mine = ++turn;
+  list.ariaBusy = true;
   const query = pattern(fields.q.value);
   const columns = new Map();
   if (query) for (const step of data.steps) columns.set(step, await columnsOf(step));
@@ -38,6 +39,7 @@ async function applyFilters(wanted = state.group) {
   byId("count").textContent =
     `${grouped(shown.length)} of ${counted(groups.length, "group")}, ${counted(responses, "response")}`;
   await show(shown.includes(wanted) ? wanted : (shown[0] ?? null));
+  if (mine === turn) list.ariaBusy = false;
 }
 
 /** A search for the text as it is shown, in any case. */
@@ -101,6 +103,7 @@ function revealRow() {
 
 let searchTimer = 0;
 filters.addEventListener("input", () => {
+  list.ariaBusy = true;
   clearTimeout(searchTimer);
   searchTimer = setTimeout(applyFilters, 120);
 });

@@ -18,7 +18,7 @@ function setView(view) {
   state.view = view;
   const summary = view === "summary";
   byId("summary").hidden = !summary;
-  byId("tokens").hidden = byId("finder").hidden = summary;
+  byId("tokens").hidden = byId("finder").hidden = byId("find").hidden = summary;
   byId("view-summary").ariaPressed = summary;
   byId("view-tokens").ariaPressed = !summary;
   hideTip();
