@@ -39,6 +39,14 @@ def right(**changes: Any) -> dict[str, Any]:
     )
 
 
+def group(uid: str, correct: int, size: int = 4, **changes: Any) -> list[dict[str, Any]]:
+    """``size`` responses to a prompt of their own, of which the first ``correct`` are right."""
+    common = {"uid": uid, "prompt": f"What is {uid}?"} | changes
+    if not 0 < correct < size:
+        common |= {"tau": None, "eta": None, "scores": [None] * 3, "weights": [1.0] * 3}
+    return [(right if i < correct else record)(**common | {"response_index": i}) for i in range(size)]
+
+
 def write_dump(path: Path, *records: dict[str, Any]) -> Path:
     """Write the records as a dump."""
     path.write_text("".join(json.dumps(entry) + "\n" for entry in records), encoding="utf-8")

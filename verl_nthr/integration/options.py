@@ -43,7 +43,7 @@ class NTHROptions:
     """``reward`` is verl's unshaped score; any other name is an entry of the reward's extra info, as ``acc``."""
 
     token_dump_dir: str | None = None
-    """Folder for ``<step>.jsonl`` with the score and weight of every response token; nothing is written if null."""
+    """Folder for ``<step>.jsonl`` with score, weight, log-prob and entropy of every response token; null for none."""
 
     monitor_freq: int = 0
     """Every so many steps, one more log-prob pass over the correct responses after the update; 0 for never."""
