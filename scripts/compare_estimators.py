@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from verl_nthr.cli.arguments import positive_int
+from verl_nthr.cli.arguments import positive_float, positive_int
 from verl_nthr.comparison.figures import write_figure
 from verl_nthr.comparison.methods import check_method
 from verl_nthr.comparison.report import markdown, print_report
@@ -35,7 +35,7 @@ def main() -> int:
         return 1
     try:
         all_settings = [
-            Settings(task, method, seed, args.steps or STEPS[task])
+            Settings(task, method, seed, args.steps or STEPS[task], args.learning_rate)
             for task in args.tasks
             for seed in range(args.seeds)
             for method in args.estimators
@@ -71,6 +71,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="three or four digits")
     parser.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="seeds 0 to N - 1")
     parser.add_argument("--steps", type=positive_int, metavar="N", help=f"training steps (default: {STEPS})")
+    parser.add_argument(
+        "--learning-rate", type=positive_float, default=Settings.learning_rate, metavar="LR", help="of AdamW, constant"
+    )
     parser.add_argument(
         "--jobs", type=positive_int, default=os.cpu_count(), metavar="N", help="runs side by side, a thread each"
     )
