@@ -19,7 +19,7 @@ from verl_nthr.comparison.run import ComparisonError, run_all
 from verl_nthr.comparison.settings import METHODS, STEPS, TASKS, Settings
 from verl_nthr.comparison.statistics import summarise
 from verl_nthr.demo.warm_up import WarmUpError
-from verl_nthr.probe.jsonl import write_whole
+from verl_nthr.files import write_whole
 
 
 def main() -> int:
@@ -60,24 +60,34 @@ def main() -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--estimators",
         nargs="+",
         default=METHODS,
         metavar="NAME",
-        help="nthr, nthr_random, pos_only, or one of verl's that takes rewards and groups",
-    )
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="three or four digits")
-    parser.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="seeds 0 to N - 1")
-    parser.add_argument("--steps", type=positive_int, metavar="N", help=f"training steps (default: {STEPS})")
-    parser.add_argument(
-        "--learning-rate", type=positive_float, default=Settings.learning_rate, metavar="LR", help="of AdamW, constant"
+        help=f"nthr, nthr_random, pos_only, or one of verl's that takes rewards and groups ({' '.join(METHODS)})",
     )
     parser.add_argument(
-        "--jobs", type=positive_int, default=os.cpu_count(), metavar="N", help="runs side by side, a thread each"
+        "--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="additions of three or of four digits (both)"
     )
-    parser.add_argument("--out", type=Path, default=Path("compare-out"), metavar="DIR", help="folder to write to")
+    parser.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="seeds 0 to N - 1 (5)")
+    steps = ", ".join(f"{task}: {number}" for task, number in STEPS.items())
+    parser.add_argument("--steps", type=positive_int, metavar="N", help=f"training steps ({steps})")
+    rate = Settings.learning_rate
+    parser.add_argument(
+        "--learning-rate", type=positive_float, default=rate, metavar="LR", help=f"of AdamW, constant ({rate})"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=positive_int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="runs side by side, a thread each (one a processor)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("compare-out"), metavar="DIR", help="folder to write to (compare-out)"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     return parser
 

@@ -65,7 +65,7 @@ def test_json_and_files(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFix
     assert summary["variants"]["nthr"]["mean_gain"] == pytest.approx(sum(gains) / 3)
     for name in ("figure1.png", "figure4.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
-    assert not list((tmp_path / "out").glob("*.partial"))
+    assert not list((tmp_path / "out").glob("*.part"))
 
 
 def test_the_table_is_printed(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from verl_nthr.comparison.settings import TASKS, Settings
 from verl_nthr.demo.arithmetic import draw_splits
 from verl_nthr.demo.toy import HELD_OUT, UNSEEN, Toy, write_model
-from verl_nthr.probe.jsonl import write_whole
+from verl_nthr.files import write_whole
 
 
 class ComparisonError(ValueError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Callable, Collection
 from importlib import resources
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import jinja2
 from jinja2.utils import htmlsafe_json_dumps
 
+from verl_nthr.files import write_whole
 from verl_nthr.heatmap import charts
 from verl_nthr.heatmap.columns import Step, Vocabulary, step_of
 from verl_nthr.heatmap.encoding import add_labels, encode_step, encode_vocabulary
@@ -52,13 +52,7 @@ def write_heatmap(
     add_labels(encoded)
     summary = summarise(steps, vocabulary.texts)
     text = render(title, {"vocabulary": encode_vocabulary(vocabulary), "steps": encoded}, summary)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    partial = page.with_name(page.name + ".part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, page)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(page, text.encode("utf-8"))
     return summary
 
 

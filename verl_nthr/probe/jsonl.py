@@ -1,4 +1,4 @@
-"""Files that survive a kill: JSON lines that are appended one by one, and files that appear whole or not at all."""
+"""JSON lines that are appended one by one, and survive a kill."""
 
 from __future__ import annotations
 
@@ -48,10 +48,3 @@ def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise ProbeError(f"{where} is no JSON object")
     return entry
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write ``path`` so that it is never seen half-written."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from verl_nthr.files import write_whole
 from verl_nthr.probe.errors import ProbeError
 from verl_nthr.probe.experiment import Experiment
 from verl_nthr.probe.figures import FIGURE_1, FIGURE_4, check_matplotlib, figure_png
-from verl_nthr.probe.jsonl import append_line, recover_lines, write_whole
+from verl_nthr.probe.jsonl import append_line, recover_lines
 from verl_nthr.probe.loading import load_model, load_tokenizer
 from verl_nthr.probe.policy import Policy
 from verl_nthr.probe.questions import read_questions
