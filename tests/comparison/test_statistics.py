@@ -55,8 +55,12 @@ def test_curves() -> None:
     share = curve([NTHR[0], result("nthr", 1, [0.4, 0.4], [0.3, 0.5])], "share_negative")
     assert list(share.index) == [1, 2]
     assert share.loc[1, "mean"] == pytest.approx(0.2)
-    assert share.loc[2, "mean"] == pytest.approx(0.5)
-    assert math.isnan(share.loc[2, "low"])
+    assert share.loc[2, "mean"] == pytest.approx((0.1 + (0.3 + 0.5) / 2) / 2), "means over the steps so far"
+    assert math.isnan(curve([NTHR[0]], "share_negative").loc[1, "low"])
+    difference = curve(NTHR, "greedy", GRPO)
+    assert difference.loc[0].tolist() == pytest.approx([0.0, 0.0, 0.0])
+    assert difference.loc[1, "mean"] == pytest.approx(0.1)
+    assert difference.loc[1, "high"] == pytest.approx(0.1 + T_95_TWO_DEGREES * 0.1 / math.sqrt(3))
 
 
 def test_runs_without_a_correct_response() -> None:
@@ -65,16 +69,17 @@ def test_runs_without_a_correct_response() -> None:
     assert found["share_negative"] == {"mean": None, "low": None, "high": None}
     assert found["minus_grpo"]["delta_logp"]["mean"] is None
     json.dumps(summary, allow_nan=False)
-    assert rows(summary["tasks"]["demo"])[1][5] == "–"
+    assert rows(summary["tasks"]["demo"])[1][3] == "–"
 
 
 def test_the_table() -> None:
     summary = summarise(GRPO + NTHR)
     before, grpo, nthr = rows(summary["tasks"]["demo"])
-    assert before[:4] == ["before training", "40.0", "", "50.0"]
-    assert grpo[:3] == ["GRPO", "60.0 ± 24.8", ""]
-    assert nthr[:3] == ["GRPO+NTHR", "70.0 ± 43.0", "+10.0 ± 24.8"]
+    assert before[:3] == ["before", "40.0", "50.0"]
+    assert grpo[:2] == ["GRPO", "60.0"]
+    assert nthr[:2] == ["GRPO+NTHR", "70.0 (+10.0 ± 24.8)"]
+    assert nthr[3] == "10.0 (−20.0 ± 0.0)"
     assert nthr[-1] == "10.0"
     lines = markdown(summary, 8).splitlines()
-    assert lines[0].startswith("**demo task, 3 seeds")
-    assert {line.count("|") for line in lines[2:]} == {9}
+    assert lines[0].startswith("**demo task: means over 3 seeds")
+    assert {line.count("|") for line in lines[2:]} == {7}

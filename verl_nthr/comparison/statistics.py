@@ -9,6 +9,7 @@ from scipy import stats
 
 BASELINE = "grpo"
 CONFIDENCE = 0.95
+WINDOW = 5
 MEASURES = ("greedy_after", "pass_at_k_after", "share_negative", "delta_logp", "spared_fraction")
 CURVES = ("greedy", "share_negative", "delta_logp")
 
@@ -55,15 +56,20 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {"confidence": CONFIDENCE, "tasks": {task: _methods(methods) for task, methods in tasks.items()}}
 
 
-def curve(results: list[dict[str, Any]], name: str) -> pd.DataFrame:
-    """One of :data:`CURVES` of the runs of one method: index step, columns mean, low, high over seeds."""
-    if name == "greedy":
-        series = [pd.Series(dict(result["greedy"])) for result in results]
-    else:
-        column = {"share_negative": "lld/share_negative", "delta_logp": "lld/delta_logp/mean"}[name]
-        series = [_steps(result)[column].rename(lambda place: place + 1) for result in results]
-    by_seed = pd.DataFrame(series)
-    return pd.DataFrame({step: interval(by_seed[step]) for step in by_seed}).T
+def curve(results: list[dict[str, Any]], name: str, baseline: list[dict[str, Any]] | None = None) -> pd.DataFrame:
+    """One of :data:`CURVES` over seeds: index step, columns mean, low, high.
+
+    The monitor's curves are means over the last :data:`WINDOW` steps, since few responses of a step are correct.
+
+    Args:
+        results: the runs of one method.
+        name: of the curve.
+        baseline: runs whose curves are subtracted seed by seed.
+    """
+    by_seed = _by_seed(results, name)
+    if baseline is not None:
+        by_seed = (by_seed - _by_seed(baseline, name)).dropna(how="all")
+    return pd.DataFrame({step: interval(by_seed[step]) for step in by_seed}).T.astype(float)
 
 
 def interval(values: pd.Series) -> dict[str, float | None]:
@@ -83,6 +89,19 @@ def _steps(result: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(result["steps"]).reindex(
         columns=["spared_fraction", "lld/share_negative", "lld/delta_logp/mean"]
     )
+
+
+def _by_seed(results: list[dict[str, Any]], name: str) -> pd.DataFrame:
+    """A row for each seed, a column for each step."""
+    rows = {}
+    for result in results:
+        if name == "greedy":
+            row = pd.Series(dict(result["greedy"]))
+        else:
+            column = {"share_negative": "lld/share_negative", "delta_logp": "lld/delta_logp/mean"}[name]
+            row = _steps(result)[column].rolling(WINDOW, min_periods=1).mean().rename(lambda place: place + 1)
+        rows[result["settings"]["seed"]] = row
+    return pd.DataFrame(rows).T
 
 
 def _methods(methods: dict[str, pd.DataFrame]) -> dict[str, Any]:
