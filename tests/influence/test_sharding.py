@@ -1,6 +1,8 @@
-"""Scores do not depend on how the tokens of a batch are cut over ranks, and every rank joins every collective."""
+"""Scores do not depend on how a batch is cut over ranks, and every rank joins every collective."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -8,65 +10,145 @@ import torch.distributed as dist
 
 from tests.influence.batches import largest_error, random_batch
 from tests.processes import run_ranks
-from verl_nthr import nthr_weights
+from verl_nthr import nthr_weights_reference
 from verl_nthr.influence import scores as scores_module
 from verl_nthr.influence.features import OutputRows, TokenFeatures
 from verl_nthr.influence.scores import influence_scores
-from verl_nthr.influence.sharding import TokenSharding
+from verl_nthr.influence.sharding import Sharding, VocabularyShard
 from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
 
 GROUPS = (5, 4, 3)
 
 
-def owner_of_tokens(cut: str, response: torch.Tensor, world_size: int) -> torch.Tensor:
-    """Rank [T] that holds each token."""
-    if cut == "responses":
-        return response % world_size
-    if cut == "tokens":
-        return torch.arange(len(response)) % world_size
+@dataclass(frozen=True)
+class Cut:
+    """A grid of ranks: ``vocabulary`` neighbouring ranks share tokens, the others hold other tokens."""
+
+    vocabulary: int = 1
+    tokens: str = "responses"
+    """Whole responses, single "tokens", or "first" for all tokens on the first rank."""
+    includes_self: bool = True
+    full: bool = False
+    seed: int = 1
+    vocab_size: int = 23
+
+
+CUTS = {
+    1: [Cut(), Cut(includes_self=False, full=True)],
+    2: [
+        Cut(),
+        Cut(includes_self=False),
+        Cut(tokens="tokens", includes_self=False),
+        Cut(tokens="first"),
+        Cut(vocabulary=2),
+        Cut(vocabulary=2, full=True),
+        Cut(vocabulary=2, includes_self=False, vocab_size=8, seed=2),
+    ],
+    4: [
+        Cut(tokens="tokens", full=True),
+        Cut(vocabulary=2, includes_self=False),
+        Cut(vocabulary=2, tokens="tokens", includes_self=False, full=True, seed=2),
+        Cut(vocabulary=2, tokens="first", vocab_size=8),
+        Cut(vocabulary=4, vocab_size=9),  # three rows a rank, the last rank has padding rows alone
+        Cut(vocabulary=4, includes_self=False, full=True, vocab_size=9),
+    ],
+}
+
+
+def owner_of_tokens(cut: Cut, response: torch.Tensor, ranks: int) -> torch.Tensor:
+    """Token rank [T] that holds each token."""
+    if cut.tokens == "responses":
+        return response % ranks
+    if cut.tokens == "tokens":
+        return torch.arange(len(response)) % ranks
     return torch.zeros_like(response)
 
 
-def sharded_scores(rank: int, seed: int, cut: str, includes_self: bool) -> tuple[list[int], list[float], list[float]]:
+def shard_of(cut: Cut, rank: int, weight: torch.Tensor) -> tuple[int, int, OutputRows]:
+    """Bounds and rows of a rank's part of a vocabulary that is padded to equal parts."""
+    size = -(-cut.vocab_size // cut.vocabulary)
+    padded = torch.cat([weight, torch.full((size * cut.vocabulary - cut.vocab_size, weight.shape[1]), torch.nan)])
+    index = rank % cut.vocabulary
+    start, stop = min(index * size, cut.vocab_size), min((index + 1) * size, cut.vocab_size)
+    return start, stop, OutputRows(padded[start:stop], token_ids=torch.arange(start, stop))
+
+
+def groups_of(cut: Cut, rank: int, world_size: int) -> tuple[dist.ProcessGroup, dist.ProcessGroup]:
+    """This rank's token group and vocabulary group; every rank makes all groups."""
+    grid = torch.arange(world_size).view(-1, cut.vocabulary)
+    tokens = [dist.new_group(ranks.tolist()) for ranks in grid.T]
+    vocabulary = [dist.new_group(ranks.tolist()) for ranks in grid]
+    return tokens[rank % cut.vocabulary], vocabulary[rank // cut.vocabulary]
+
+
+def sharded_scores(rank: int, cuts: list[Cut]) -> list[tuple[list[int], list[float], list[float]]]:
     scores_module.REDUCTION_ELEMENTS = 120  # several reductions
     scores_module.ERROR_BLOCK_ELEMENTS = 30  # several blocks of tokens
-    batch = random_batch(seed, group_sizes=GROUPS)
-    mine = (owner_of_tokens(cut, batch.response, dist.get_world_size()) == rank).nonzero()[:, 0]
-    rows = OutputRows(batch.unembedding)
-    temperature = torch.full((len(mine),), 0.6)
-    hidden, token_ids, response = batch.hidden[mine], batch.token_ids[mine], batch.response[mine]
-    log_probs = rows.log_probs(hidden, token_ids, temperature)
-    normalizer = rows.label_logits(hidden, token_ids) / temperature - log_probs
-    group = batch.group[response]
-    features = TokenFeatures(hidden, token_ids, log_probs, normalizer, temperature, response, group)
-    sharding = TokenSharding(dist.group.WORLD)
-    keys = sharding.union(vocabulary_keys(group, token_ids, 23))
-    vocabulary = GroupVocabulary.from_keys(keys, len(GROUPS), 23)
-    scores, anchors = influence_scores(
-        features, rows, vocabulary, batch.correct, sharding, anchor_includes_self=includes_self
-    )
-    return mine.tolist(), scores.tolist(), anchors.tolist()
+    answers = []
+    for cut in cuts:
+        batch = random_batch(cut.seed, group_sizes=GROUPS, vocab_size=cut.vocab_size)
+        token_group, vocabulary_group = groups_of(cut, rank, dist.get_world_size())
+        ranks = dist.get_world_size(token_group)
+        mine = (owner_of_tokens(cut, batch.response, ranks) == dist.get_rank(token_group)).nonzero()[:, 0]
+        start, stop, rows = shard_of(cut, rank, batch.unembedding)
+        log_probs = batch.exact_log_probs().float()[mine]
+        hidden, token_ids, response = batch.hidden[mine], batch.token_ids[mine], batch.response[mine]
+        temperature = torch.full((len(mine),), 0.6)
+        label_logits = OutputRows(batch.unembedding).label_logits(hidden, token_ids)
+        features = TokenFeatures(
+            hidden,
+            token_ids,
+            log_probs,
+            label_logits / temperature - log_probs,
+            temperature,
+            response,
+            batch.group[response],
+        )
+        sharding = Sharding(
+            token_group,
+            VocabularyShard(start, stop, vocabulary_group) if cut.vocabulary > 1 else None,
+            token_group if cut.tokens == "tokens" else None,
+        )
+        if cut.full:
+            vocabulary = GroupVocabulary.whole(len(GROUPS), cut.vocab_size, hidden.device)
+        else:
+            keys = sharding.union(vocabulary_keys(features.group, token_ids, cut.vocab_size))
+            vocabulary = GroupVocabulary.from_keys(keys, len(GROUPS), cut.vocab_size)
+        scores, anchors = influence_scores(
+            features, rows, vocabulary, batch.correct, sharding, anchor_includes_self=cut.includes_self
+        )
+        answers.append((mine.tolist(), scores.tolist(), anchors.tolist()))
+    return answers
 
 
-@pytest.mark.parametrize(
-    ("world_size", "cut", "includes_self"),
-    [(2, "responses", True), (2, "responses", False), (3, "tokens", True), (2, "one rank holds all", True)],
-)
-def test_any_cut_gives_the_scores_of_one_process(world_size: int, cut: str, includes_self: bool) -> None:
+@pytest.mark.parametrize("world_size", list(CUTS))
+def test_any_cut_gives_the_scores_of_the_double_sums(world_size: int) -> None:
+    answers = run_ranks(sharded_scores, world_size, CUTS[world_size])
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    for index, cut in enumerate(CUTS[world_size]):
+        batch = random_batch(cut.seed, group_sizes=GROUPS, vocab_size=cut.vocab_size)
+        expected = nthr_weights_reference(
+            **batch.reference_arguments(),
+            vocabulary="full" if cut.full else "response",
+            anchor_includes_self=cut.includes_self,
+        )
+        scores = torch.full_like(expected.scores, torch.nan)
+        for tokens, values, anchors in (answer[index] for answer in answers):
+            scores[tokens] = torch.tensor(values, dtype=torch.float64)
+            found, wanted = torch.tensor(anchors), expected.anchors
+            assert torch.equal(found.isnan(), wanted.isnan()), cut
+            assert largest_error(found[~found.isnan()], wanted[~wanted.isnan()]) < 1e-5, cut
+        assert largest_error(scores, expected.scores) < 1e-5, cut
+
+
+def failing_rank(rank: int, stage: str, vocabulary_ranks: int) -> str:
+    cut = Cut(vocabulary=vocabulary_ranks)
     batch = random_batch(1, group_sizes=GROUPS)
-    expected = nthr_weights(**batch.arguments(None), anchor_includes_self=includes_self)
-    scores = torch.full_like(expected.scores, torch.nan)
-    for tokens, values, anchors in run_ranks(sharded_scores, world_size, 1, cut, includes_self):
-        scores[tokens] = torch.tensor(values)
-        found, wanted = torch.tensor(anchors), expected.anchors
-        assert torch.equal(found.isnan(), wanted.isnan())
-        assert largest_error(found[~found.isnan()], wanted[~wanted.isnan()]) < 1e-5
-    assert largest_error(scores, expected.scores) < 1e-5
-
-
-def failing_rank(rank: int, stage: str) -> str:
-    batch = random_batch(1, group_sizes=GROUPS)
-    sharding = TokenSharding(dist.group.WORLD)
+    token_group, vocabulary_group = groups_of(cut, rank, dist.get_world_size())
+    start, stop, rows = shard_of(cut, rank, batch.unembedding)
+    sharding = Sharding(token_group, VocabularyShard(start, stop, vocabulary_group))
     keys = torch.zeros(0, dtype=torch.int64)
     try:
         if stage == "before":
@@ -75,8 +157,9 @@ def failing_rank(rank: int, stage: str) -> str:
                     raise ValueError("bad hidden state")
                 keys = vocabulary_keys(batch.group[batch.response], batch.token_ids, 23)
             sharding.union(keys)
+        if rank == 1:
+            rows = OutputRows(rows.weight[:1])
         tokens = torch.arange(len(batch.response))
-        wrong_rows = OutputRows(batch.unembedding[: 1 if rank == 1 else 23])
         temperature = torch.ones(len(tokens))
         features = TokenFeatures(
             batch.hidden,
@@ -88,15 +171,18 @@ def failing_rank(rank: int, stage: str) -> str:
             batch.group[batch.response],
         )
         vocabulary = GroupVocabulary.from_keys(vocabulary_keys(features.group, batch.token_ids, 23), len(GROUPS), 23)
-        influence_scores(features, wrong_rows, vocabulary, batch.correct, sharding)
+        influence_scores(features, rows, vocabulary, batch.correct, sharding)
     except (ValueError, RuntimeError, IndexError) as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
 
 
 @pytest.mark.parametrize(("stage", "own"), [("before", "ValueError: bad hidden state"), ("scoring", "IndexError")])
-def test_an_error_on_one_rank_is_raised_on_every_rank(stage: str, own: str) -> None:
-    answers = run_ranks(failing_rank, 3, stage)
-    assert answers[1].startswith(own)
-    for other in (0, 2):
-        assert answers[other].startswith("RuntimeError: NTHR failed on 1 other rank(s) of 3")
+@pytest.mark.parametrize(("world_size", "vocabulary_ranks"), [(3, 1), (2, 2), (4, 2)])
+def test_an_error_on_one_rank_is_raised_on_every_rank(
+    stage: str, own: str, world_size: int, vocabulary_ranks: int
+) -> None:
+    answers = run_ranks(failing_rank, world_size, stage, vocabulary_ranks)
+    assert answers.pop(1).startswith(own)
+    for answer in answers:
+        assert answer.startswith(f"RuntimeError: NTHR failed on 1 other rank(s) of {world_size}")

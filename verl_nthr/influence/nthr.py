@@ -19,7 +19,7 @@ from verl_nthr.influence.selection import (
     success_rates,
     thresholds,
 )
-from verl_nthr.influence.sharding import TokenSharding
+from verl_nthr.influence.sharding import Sharding
 from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
 
 
@@ -138,7 +138,7 @@ def nthr_weights(
         entries = GroupVocabulary.from_keys(keys, num_groups, vocab_size)
     counted_correct = correct & (group >= 0)
     scores_T, anchors_R = influence_scores(
-        features, rows, entries, counted_correct, TokenSharding(), anchor_includes_self=anchor_includes_self
+        features, rows, entries, counted_correct, Sharding(), anchor_includes_self=anchor_includes_self
     )
 
     success_rate = success_rates(group, correct, num_groups)

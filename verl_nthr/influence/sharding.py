@@ -1,33 +1,67 @@
-"""Collectives for prompt groups whose tokens lie on several ranks.
+"""Collectives for prompt groups whose tokens, or whose vocabulary, lie on several ranks.
 
-Every rank runs the same collectives in the same order, whatever it holds. An error on one rank travels with the next
-collective and is raised on every rank, so that nobody waits for a rank that has left.
+Every rank runs the same collectives in the same order, whatever it holds. Before each of them the ranks agree that all
+are well; an error on one rank is raised on every rank, so that nobody waits for a rank that has left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 
-class TokenSharding:
-    """The ranks of ``process_group`` hold disjoint tokens of the same batch; None means one process holds them all.
+@dataclass(frozen=True)
+class VocabularyShard:
+    """The rows of the output layer that this rank owns.
 
-    One object serves one reduction from its first collective to its last.
+    Attributes:
+        start: first vocabulary entry.
+        stop: one past the last vocabulary entry, at least ``start``.
+        process_group: the ranks that own the other entries and hold the same tokens.
     """
 
-    def __init__(self, process_group: dist.ProcessGroup | None = None) -> None:
-        self.process_group = process_group
+    start: int
+    stop: int
+    process_group: dist.ProcessGroup | None
+
+
+class Sharding:
+    """The grid of ranks that a batch lies on; without arguments one process holds everything.
+
+    One object serves one reduction from its first collective to its last.
+
+    Args:
+        tokens: ranks that hold disjoint tokens, and the same part of the vocabulary.
+        vocabulary: this rank's part of the vocabulary; None for all of it.
+        context: those ranks of ``tokens`` among which the tokens of one response may be spread; None if a response's
+            tokens lie on one of them.
+    """
+
+    def __init__(
+        self,
+        tokens: dist.ProcessGroup | None = None,
+        vocabulary: VocabularyShard | None = None,
+        context: dist.ProcessGroup | None = None,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self._tokens, self._context = tokens, context
+        self._axes = (tokens, vocabulary.process_group if vocabulary else None)
         self._error: Exception | None = None
 
     @property
     def size(self) -> int:
-        """Number of ranks."""
-        return 1 if self.process_group is None else dist.get_world_size(self.process_group)
+        """Number of ranks in the grid."""
+        return _size(self._axes[0]) * _size(self._axes[1])
+
+    @property
+    def spreads_responses(self) -> bool:
+        """Whether the tokens of one response may lie on several ranks."""
+        return _size(self._context) > 1
 
     @contextmanager
     def local_work(self) -> Iterator[None]:
@@ -48,45 +82,66 @@ class TokenSharding:
         Raises:
             Exception: the error that this rank kept, or RuntimeError if another rank kept one.
         """
-        self.sum(torch.zeros(0, device=device))
-
-    def sum(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """All-reduce float32 tensors of equal shapes on every rank by summation, as one flat buffer.
-
-        Raises:
-            Exception: as :meth:`agree`.
-        """
-        if self.size == 1:
-            return tensors
-        flag = tensors[0].new_full((1,), float(self._error is not None))
-        flat = torch.cat([*(tensor.reshape(-1) for tensor in tensors), flag])
-        dist.all_reduce(flat, group=self.process_group)
-        self._agree(int(flat[-1].item()))
-        parts = flat[:-1].split([tensor.numel() for tensor in tensors])
-        return tuple(part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
-
-    def union(self, keys: Tensor) -> Tensor:
-        """Ascending unique values of the int64 ``keys`` [N_rank] of all ranks.
-
-        Raises:
-            Exception: as :meth:`agree`.
-        """
-        if self.size == 1:
-            return torch.unique(keys)
-        mine = torch.tensor([keys.numel(), int(self._error is not None)], device=keys.device)
-        counts = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(counts, mine, group=self.process_group)
-        sizes, failures = torch.stack(counts).T.tolist()
-        self._agree(sum(failures))
-        padded = keys.new_zeros(max(sizes))
-        padded[: keys.numel()] = keys
-        gathered = [torch.empty_like(padded) for _ in range(self.size)]
-        dist.all_gather(gathered, padded, group=self.process_group)
-        return torch.unique(torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)]))
-
-    def _agree(self, failures: int) -> None:
-        if not failures:
-            return
+        failures = torch.tensor([int(self._error is not None)], device=device)
+        for group in self._axes:
+            if _size(group) > 1:
+                dist.all_reduce(failures, group=group)
         if self._error is not None:
             raise self._error
-        raise RuntimeError(f"NTHR failed on {failures} other rank(s) of {self.size}; their logs hold the error")
+        if failures.item():
+            raise RuntimeError(
+                f"NTHR failed on {failures.item()} other rank(s) of {self.size}; their logs hold the error"
+            )
+
+    def sum_over_tokens(self, *tensors: Tensor) -> None:
+        """Sum tensors of equal shapes over the ranks that hold other tokens, in place.
+
+        Raises:
+            Exception: as :meth:`agree`.
+        """
+        self._sum(self._tokens, tensors)
+
+    def sum_over_vocabulary(self, *tensors: Tensor) -> None:
+        """Sum tensors of equal shapes over the ranks that own other vocabulary entries, in place.
+
+        Raises:
+            Exception: as :meth:`agree`.
+        """
+        self._sum(self._axes[1], tensors)
+
+    def sum_over_context(self, *tensors: Tensor) -> None:
+        """Sum tensors of equal shapes over the ranks that hold other tokens of the same responses, in place.
+
+        Raises:
+            Exception: as :meth:`agree`.
+        """
+        self._sum(self._context, tensors)
+
+    def union(self, keys: Tensor) -> Tensor:
+        """Ascending unique values of the int64 ``keys`` [N_rank] of all ranks that hold other tokens.
+
+        Raises:
+            Exception: as :meth:`agree`.
+        """
+        self.agree(keys.device)
+        ranks = _size(self._tokens)
+        if ranks == 1:
+            return torch.unique(keys)
+        counts = [torch.zeros(1, dtype=torch.int64, device=keys.device) for _ in range(ranks)]
+        dist.all_gather(counts, torch.tensor([keys.numel()], device=keys.device), group=self._tokens)
+        sizes = torch.cat(counts).tolist()
+        padded = keys.new_zeros(max(sizes))
+        padded[: keys.numel()] = keys
+        gathered = [torch.empty_like(padded) for _ in range(ranks)]
+        dist.all_gather(gathered, padded, group=self._tokens)
+        return torch.unique(torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)]))
+
+    def _sum(self, group: dist.ProcessGroup | None, tensors: tuple[Tensor, ...]) -> None:
+        self.agree(tensors[0].device)
+        if _size(group) > 1:
+            for tensor in tensors:
+                dist.all_reduce(tensor, group=group)
+
+
+def _size(group: dist.ProcessGroup | None) -> int:
+    return 1 if group is None else dist.get_world_size(group)

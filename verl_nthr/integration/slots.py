@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from verl_nthr.influence.features import OutputRows, TokenFeatures
-from verl_nthr.influence.sharding import TokenSharding
+from verl_nthr.influence.sharding import Sharding
 
 SLOT = "nthr_slot"
 """Column [B, response length], jagged, int64: slot of the token, −1 if it takes no part."""
@@ -123,7 +123,7 @@ class Recording:
     """
 
     store: FeatureStore
-    sharding: TokenSharding
+    sharding: Sharding
     entries: Tensor | None
     rows: OutputRows | None = None
     seconds: float = 0.0

@@ -13,7 +13,7 @@ import wrapt
 
 from verl_nthr.influence.scores import influence_scores
 from verl_nthr.influence.selection import penalty_factor, select_tokens, success_rates, thresholds
-from verl_nthr.influence.sharding import TokenSharding
+from verl_nthr.influence.sharding import Sharding
 from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
 from verl_nthr.integration import fsdp
 from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, WEIGHT, ScoringRequest
@@ -62,7 +62,7 @@ class ScoringPass:
             raise TypeError(f"NTHR covers verl's FSDP engines, not {type(engine).__name__}")
         self.engine, self.data, self.request = engine, data, request
         self.seconds = 0.0
-        self.sharding = TokenSharding(engine.get_data_parallel_group())
+        self.sharding = Sharding(engine.get_data_parallel_group())
         self.device = torch.device(get_device_id())
         with self._timed():
             keys = torch.zeros(0, dtype=torch.int64, device=self.device)
