@@ -1,17 +1,15 @@
-"""Where the features of each response token are kept during a pass."""
+"""Which response tokens take part in a scoring pass, in the batch of a rank and in its micro-batches."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from verl_nthr.influence.features import OutputRows, TokenFeatures
-from verl_nthr.influence.sharding import Sharding
+if TYPE_CHECKING:
+    from tensordict import TensorDict
 
 SLOT = "nthr_slot"
 """Column [B, response length], jagged, int64: slot of the token, −1 if it takes no part."""
@@ -64,74 +62,46 @@ class TokenSlots:
         return torch.nested.nested_tensor_from_jagged(flat, self.column.offsets())
 
 
-class FeatureStore:
-    """Buffers for the features of T tokens, filled slot by slot while the micro-batches pass."""
-
-    def __init__(self, tokens: int, device: torch.device | str) -> None:
-        self._hidden: Tensor | None = None
-        self._log_probs = torch.full((tokens,), torch.nan, device=device)
-        self._log_normalizer = torch.full((tokens,), torch.nan, device=device)
-        self._written = torch.zeros(tokens, dtype=torch.bool, device=device)
-
-    def write(self, slots: Tensor, hidden: Tensor, log_probs: Tensor, log_normalizer: Tensor) -> None:
-        """Keep the features of ``slots`` [t]: hidden [t, D] in its own dtype, the others [t]."""
-        if self._hidden is None:
-            self._hidden = hidden.new_empty(self._log_probs.shape[0], hidden.shape[-1])
-        self._hidden[slots] = hidden
-        self._log_probs[slots] = log_probs.float()
-        self._log_normalizer[slots] = log_normalizer.float()
-        self._written[slots] = True
-
-    def features(self, slots: TokenSlots, group: Tensor, temperature: Tensor, dim: int) -> TokenFeatures:
-        """The features of all tokens.
-
-        Args:
-            slots: the layout that the buffers were filled by.
-            group: [R] int64, group of each response.
-            temperature: [T] float32.
-            dim: D, for a rank without tokens.
-
-        Raises:
-            RuntimeError: some slots were never written.
-        """
-        missing = int((~self._written).sum())
-        if missing:
-            raise RuntimeError(f"the log-prob pass left {missing} of {len(slots)} response tokens unrecorded")
-        device = self._log_probs.device
-        response = slots.response.to(device)
-        return TokenFeatures(
-            hidden=self._log_probs.new_zeros(0, dim) if self._hidden is None else self._hidden,
-            token_ids=slots.token_ids.to(device),
-            log_probs=self._log_probs,
-            log_normalizer=self._log_normalizer,
-            temperature=temperature.to(device),
-            response=response,
-            group=group.to(device)[response],
-        )
-
-
-@dataclass
-class Recording:
-    """What an engine's capture writes into during one pass.
+@dataclass(frozen=True)
+class SlottedTokens:
+    """The t tokens of a micro-batch that have a slot.
 
     Attributes:
-        store: the features of the tokens.
-        sharding: keeps errors of this rank until all ranks can raise them together.
-        entries: [U] int64 ascending, vocabulary entries whose output rows are wanted; None for the whole vocabulary.
-        rows: the output rows, once the first micro-batch has passed.
-        seconds: host time spent on recording.
+        slot: [t] int64.
+        token_ids: [t] int64.
+        position: [t] int64, place that predicts the token, in the concatenation of all sequences.
+        row: [t] int64, the token's sequence.
+        start: [t] int64, first place of that sequence in the concatenation.
+        temperature: [t] float32.
     """
 
-    store: FeatureStore
-    sharding: Sharding
-    entries: Tensor | None
-    rows: OutputRows | None = None
-    seconds: float = 0.0
+    slot: Tensor
+    token_ids: Tensor
+    position: Tensor
+    row: Tensor
+    start: Tensor
+    temperature: Tensor
 
-    @contextmanager
-    def local_work(self) -> Iterator[None]:
-        """Work of this rank alone, timed; an error is raised on every rank by the next collective."""
-        start = time.perf_counter()
-        with self.sharding.local_work():
-            yield
-        self.seconds += time.perf_counter() - start
+    @classmethod
+    def of_micro_batch(cls, micro_batch: TensorDict) -> SlottedTokens:
+        """Find them by the column :data:`SLOT` of a micro-batch with jagged ``input_ids`` and a ``temperature``."""
+        input_ids, slots = micro_batch["input_ids"], micro_batch[SLOT]
+        starts, lengths, slot = input_ids.offsets(), slots.offsets().diff(), slots.values()
+        row = torch.repeat_interleave(torch.arange(len(lengths), device=slot.device), lengths)
+        # responses end their sequences: count the token's place from the sequence's end
+        place = torch.arange(len(slot), device=slot.device) + (starts[1:] - slots.offsets()[1:])[row]
+        kept = slot >= 0
+        row, place = row[kept], place[kept]
+        temperature = torch.as_tensor(micro_batch["temperature"], dtype=torch.float32, device=slot.device)
+        return cls(
+            slot=slot[kept],
+            token_ids=input_ids.values()[place],
+            position=place - 1,
+            row=row,
+            start=starts[row],
+            temperature=temperature.expand(len(lengths))[row],
+        )
+
+    def __getitem__(self, index: Tensor | slice) -> SlottedTokens:
+        """Some of the tokens."""
+        return SlottedTokens(*(getattr(self, field.name)[index] for field in fields(self)))

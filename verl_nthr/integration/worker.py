@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 import wrapt
+from torch import Tensor
 
 from verl_nthr.influence.scores import influence_scores
 from verl_nthr.influence.selection import penalty_factor, select_tokens, success_rates, thresholds
 from verl_nthr.influence.sharding import Sharding
 from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
-from verl_nthr.integration import fsdp
+from verl_nthr.integration.engines import Capture, capture_of
+from verl_nthr.integration.recording import Recording
 from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, WEIGHT, ScoringRequest
-from verl_nthr.integration.slots import SLOT, FeatureStore, Recording, TokenSlots
+from verl_nthr.integration.slots import SLOT, TokenSlots
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
@@ -33,72 +35,79 @@ def _infer_batch(
     wrapped: Callable[..., dict[str, Any]], engine: BaseEngine, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     from verl.utils import tensordict_utils as tu
+    from verl.utils.device import get_device_id
 
     data = kwargs["data"] if "data" in kwargs else args[0]
     request = tu.pop(data, REQUEST)
     if request is None:
         return wrapped(*args, **kwargs)
-    scoring = ScoringPass(engine, data, request)
-    with scoring.capture():
+    engine_capture, device = capture_of(engine), torch.device(get_device_id())
+    # an error in the last stage must not leave the others waiting for activations or for the next step
+    stages = Sharding(engine_capture.stages())
+    scoring = None
+    with stages.local_work():
+        if engine_capture.has_output_layer():
+            scoring = ScoringPass(engine_capture, data, request, device)
+    stages.agree(device)
+    with nullcontext() if scoring is None else scoring.capture():
         outputs = wrapped(*args, **kwargs)
-    columns = scoring.columns()
+    columns = {}
+    with stages.local_work():
+        if scoring is not None:
+            columns = scoring.columns()
+    stages.agree(device)
     if engine.is_mp_src_rank_with_outputs():
         outputs["model_output"].update(columns)
     return outputs
 
 
 class ScoringPass:
-    """One old-log-prob pass of one rank that carries a request.
+    """One old-log-prob pass that carries a request, on a rank that holds the output layer.
 
-    All ranks of the engine's data-parallel group run the same collectives: the union of the groups' vocabularies before
-    the pass; an agreement on errors, the sum of M⁺ and the sum of the anchors after it.
+    All such ranks run the same collectives: the union of the groups' vocabularies before the pass; sums of the recorded
+    tokens, of M⁺, of the scores and of the anchors after it.
     """
 
-    def __init__(self, engine: BaseEngine, data: TensorDict, request: ScoringRequest) -> None:
-        from verl.utils.device import get_device_id
-        from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
-
-        if not isinstance(engine, FSDPEngineWithLMHead):
-            raise TypeError(f"NTHR covers verl's FSDP engines, not {type(engine).__name__}")
-        self.engine, self.data, self.request = engine, data, request
+    def __init__(
+        self, engine_capture: Capture, data: TensorDict, request: ScoringRequest, device: torch.device
+    ) -> None:
+        self.data, self.request, self.device = data, request, device
         self.seconds = 0.0
-        self.sharding = Sharding(engine.get_data_parallel_group())
-        self.device = torch.device(get_device_id())
+        self.sharding = engine_capture.sharding()
         with self._timed():
-            keys = torch.zeros(0, dtype=torch.int64, device=self.device)
             with self.sharding.local_work():
-                layer = fsdp.output_layer(engine)
-                self.vocab_size, self.dim = layer.out_features, layer.in_features
+                engine_capture.check_model()
+                vocab_size = engine_capture.vocab_size()
                 self.slots = TokenSlots.of_batch(data["responses"], data["response_mask"], data[RESPONSE])
-                keys = vocabulary_keys(request.group[self.slots.response], self.slots.token_ids, self.vocab_size)
-                keys = keys.to(self.device)
+                keys = vocabulary_keys(request.group[self.slots.response], self.slots.token_ids, vocab_size)
+                keys = keys.to(device)
+            self.sharding.agree(device)
             keys = self.sharding.union(keys)
             if request.options.vocabulary == "full":
-                self.vocabulary = GroupVocabulary.whole(request.num_groups, self.vocab_size, self.device)
+                self.vocabulary = GroupVocabulary.whole(request.num_groups, vocab_size, device)
                 entries = None
             else:
-                self.vocabulary = GroupVocabulary.from_keys(keys, request.num_groups, self.vocab_size)
-                entries = torch.unique(keys % self.vocab_size)
-            self.recording = Recording(FeatureStore(len(self.slots), self.device), self.sharding, entries)
+                self.vocabulary = GroupVocabulary.from_keys(keys, request.num_groups, vocab_size)
+                entries = torch.unique(keys % vocab_size)
+            self.recording = Recording(self.slots, self.sharding, entries, engine_capture.dim(), device)
+            self._capture = engine_capture.capture(self.recording)
             data[SLOT] = self.slots.column
 
     @contextmanager
     def capture(self) -> Iterator[None]:
         """Record features while verl's pass runs."""
-        with fsdp.capture(self.engine, self.recording):
+        with self._capture:
             yield
         self.seconds += self.recording.seconds
         del self.data[SLOT]
 
     @torch.no_grad()
-    def columns(self) -> dict[str, torch.Tensor]:
+    def columns(self) -> dict[str, Tensor]:
         """Reduce over the ranks and return the columns of this rank's rows, on the host."""
         request, options = self.request, self.request.options
         group, correct = request.group.to(self.device), request.correct.to(self.device)
         with self._timed():
-            with self.sharding.local_work():
-                features = self.recording.store.features(self.slots, request.group, self._temperature(), self.dim)
-            self.sharding.agree(self.device)
+            features, slot = self.recording.features(request.group, self._temperature())
             scores, anchors = influence_scores(
                 features,
                 self.recording.rows,
@@ -107,22 +116,26 @@ class ScoringPass:
                 self.sharding,
                 anchor_includes_self=options.anchor_includes_self,
             )
+            slot_scores = scores.new_zeros(len(self.slots)).index_copy_(0, slot, scores)
+            self.sharding.sum_over_context(slot_scores)
             threshold = thresholds(anchors, group, request.num_groups, options.beta)
             factor = penalty_factor(options.eta, success_rates(group, correct, request.num_groups))
             everywhere = torch.ones(request.num_groups, dtype=torch.bool, device=self.device)
-            selected = select_tokens(scores, features.group, correct[features.response], threshold, everywhere)
-            weight = torch.where(selected, factor[features.group], torch.ones_like(scores))
+            slot_response = self.slots.response.to(self.device)
+            slot_group = group[slot_response]
+            selected = select_tokens(slot_scores, slot_group, correct[slot_response], threshold, everywhere)
+            weight = torch.where(selected, factor[slot_group], torch.ones_like(slot_scores))
             response = self.data[RESPONSE]
             row_threshold = torch.full(response.shape, torch.nan)
             row_threshold[response >= 0] = threshold.cpu()[request.group[response[response >= 0]]]
             columns = {
-                SCORE: self.slots.scatter(scores, torch.nan),
+                SCORE: self.slots.scatter(slot_scores, torch.nan),
                 WEIGHT: self.slots.scatter(weight, 1.0),
                 THRESHOLD: row_threshold,
             }
         return columns | {SECONDS: torch.full(response.shape, self.seconds)}
 
-    def _temperature(self) -> torch.Tensor:
+    def _temperature(self) -> Tensor:
         temperature = torch.as_tensor(self.data["temperature"], dtype=torch.float32)
         return temperature.expand(len(self.data))[self.slots.row]
 
