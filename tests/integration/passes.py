@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from verl_nthr.integration.groups import Groups
+    from verl_nthr.integration.request import ScoringRequest
 
 TEMPERATURE = 0.7
 
@@ -24,6 +29,9 @@ class Rows:
     group: list[int]
     """Prompt group of each row, −1 for a padding row."""
     correct: list[bool]
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
 
     def in_play(self) -> list[bool]:
         """Rows of groups with correct and wrong answers."""
@@ -51,7 +59,7 @@ def make_rows(seed: int, vocab_size: int) -> Rows:
     return Rows([prompt_of_group[x] if x >= 0 else [4] for x in group], responses, masks, group, correct)
 
 
-def make_model(folder: Path, *, tied: bool) -> None:
+def make_model(folder: Path, *, tied: bool, layers: int = 2) -> None:
     """A random model whose next-token distributions are far from uniform, with a bias-free output layer."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -59,10 +67,10 @@ def make_model(folder: Path, *, tied: bool) -> None:
 
     tokenizer = make_tokenizer()
     config = Qwen2Config(
-        vocab_size=len(tokenizer),
+        vocab_size=-(-len(tokenizer) // 4) * 4,
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=128,
@@ -78,6 +86,8 @@ def make_model(folder: Path, *, tied: bool) -> None:
         for name, parameter in model.named_parameters():
             if "norm" in name:
                 parameter.copy_(1 + 0.3 * torch.randn_like(parameter))
+            if "bias" in name:
+                parameter.copy_(0.3 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -95,6 +105,11 @@ class Case:
     anchor_includes_self: bool = True
     beta: float = 0.03
     """Random models score the tokens of wrong answers far below the anchors: this selects about half of them."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model's folder."""
+        return "tied" if self.tied else "untied"
 
 
 def build_engine(model: str, case: Case) -> Any:
@@ -169,30 +184,45 @@ def make_data(rows: Rows, mine: list[int], case: Case, *, request: Any = None) -
     return data
 
 
-def run_pass(rank: int, model: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any]]:
+def request_of(case: Case) -> Callable[[Groups], ScoringRequest]:
+    """What the trainer would ask for in a case, given the batch's groups."""
+    from verl_nthr.integration.options import NTHROptions
+    from verl_nthr.integration.request import ScoringRequest
+
+    options = NTHROptions(beta=case.beta, vocabulary=case.vocabulary, anchor_includes_self=case.anchor_includes_self)
+    return lambda groups: ScoringRequest(groups.group, groups.correct, groups.num_mixed, options)
+
+
+def answers_of(mine: list[int], model_output: Any) -> dict[str, Any]:
+    """The columns of a scored pass in plain numbers, row by row."""
+    from verl_nthr.integration.request import SCORE, THRESHOLD, WEIGHT
+
+    return {
+        "mine": mine,
+        "scores": [x.tolist() for x in model_output[SCORE].unbind()],
+        "weights": [x.tolist() for x in model_output[WEIGHT].unbind()],
+        "threshold": model_output[THRESHOLD].tolist(),
+        "log_probs": [x.tolist() for x in model_output["log_probs"].unbind()],
+    }
+
+
+def run_pass(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any]]:
     """For every case: the pass without and with a request, and without a mixed group; every rank takes its rows."""
     os.environ["VERL_PLATFORM"] = "cpu"
     import torch.distributed as dist
 
-    from verl_nthr.integration.options import NTHROptions
-    from verl_nthr.integration.request import SCORE, THRESHOLD, WEIGHT, ScoringRequest
+    from verl_nthr.integration.request import SCORE, WEIGHT
 
     world_size = dist.get_world_size()
     mine = list(range(len(rows.group)))[rank::world_size]
     results = []
     for case in cases:
-        engine = build_engine(f"{model}/{'tied' if case.tied else 'untied'}", case)
+        engine = build_engine(f"{models}/{case.model}", case)
         forwards: list[int] = []
         layer = engine.module.get_output_embeddings()
         hooks = len(layer._forward_pre_hooks)
         engine.module.register_forward_hook(lambda *_, count=forwards: count.append(1))
-        options = NTHROptions(
-            beta=case.beta, vocabulary=case.vocabulary, anchor_includes_self=case.anchor_includes_self
-        )
-
-        def request(groups: Any, options: NTHROptions = options) -> ScoringRequest:
-            return ScoringRequest(groups.group, groups.correct, groups.num_mixed, options)
-
+        request = request_of(case)
         with engine.eval_mode():
             plain = engine.infer_batch(make_data(rows, mine, case))["model_output"]
         plain_forwards = len(forwards)
@@ -203,22 +233,18 @@ def run_pass(rank: int, model: str, rows: Rows, cases: list[Case]) -> list[dict[
         with engine.eval_mode():
             unscored = engine.infer_batch(make_data(no_mixed_group, mine, case, request=request))["model_output"]
         results.append(
-            {
+            answers_of(mine, scored)
+            | {
                 "unscored": (
                     bool(unscored[SCORE].values().isnan().all()),
                     bool((unscored[WEIGHT].values() == 1).all()),
                 ),
-                "mine": mine,
                 "plain_keys": sorted(plain),
                 "same_outputs": all(
                     torch.equal(plain[key].values(), scored[key].values()) for key in ("log_probs", "entropy")
                 ),
                 "forwards": (plain_forwards, scored_forwards),
                 "left_behind": ("prepare_model_outputs" in vars(engine), len(layer._forward_pre_hooks) - hooks),
-                "scores": [x.tolist() for x in scored[SCORE].unbind()],
-                "weights": [x.tolist() for x in scored[WEIGHT].unbind()],
-                "threshold": scored[THRESHOLD].tolist(),
-                "log_probs": [x.tolist() for x in scored["log_probs"].unbind()],
             }
         )
     return results

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM
 
-from tests.integration.passes import TEMPERATURE, Case, Rows, make_model, make_rows, run_pass
+from tests.integration.passes import Case, Rows, make_model, make_rows, run_pass
+from tests.integration.references import check_log_probs, check_scores
 from tests.processes import run_ranks
-from verl_nthr import NTHRResult, nthr_weights_reference
 
 CASES = [
     Case("fsdp2", packed=False, dynamic=False),
@@ -48,69 +46,13 @@ def passes(request: pytest.FixtureRequest, models: Path, rows: Rows) -> list[lis
     return results
 
 
-def reference(model_folder: Path, rows: Rows, case: Case) -> tuple[NTHRResult, list[list[float]], list[list[int]]]:
-    """Offline: Hugging Face, row by row, then the double sums; also log-probs [row][token] and token numbers."""
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32, attn_implementation="eager").eval()
-    hidden, token_ids, response, log_probs, numbers = [], [], [], [], []
-    for i, (prompt, answer, mask) in enumerate(zip(rows.prompts, rows.responses, rows.masks, strict=True)):
-        with torch.no_grad():
-            output = model(torch.tensor([prompt + answer]), output_hidden_states=True)
-        places = slice(len(prompt) - 1, -1)
-        log_softmax = torch.log_softmax(output.logits[0, places] / TEMPERATURE, -1)
-        log_probs.append(log_softmax.gather(1, torch.tensor(answer)[:, None])[:, 0].tolist())
-        kept = torch.tensor(mask).bool()
-        numbers.append([])
-        for k, inside in enumerate(kept.tolist()):
-            numbers[-1].append(len(token_ids) if inside else -1)
-            if inside:
-                hidden.append(output.hidden_states[-1][0, places][k])
-                token_ids.append(answer[k])
-                response.append(i)
-    result = nthr_weights_reference(
-        torch.stack(hidden),
-        torch.tensor(token_ids),
-        torch.tensor(response),
-        torch.tensor(rows.group),
-        torch.tensor(rows.correct),
-        model.get_output_embeddings().weight.detach(),
-        temperature=TEMPERATURE,
-        beta=case.beta,
-        vocabulary=case.vocabulary,
-        anchor_includes_self=case.anchor_includes_self,
-    )
-    return result, log_probs, numbers
-
-
 @pytest.mark.parametrize("index", range(len(CASES)), ids=lambda index: str(CASES[index]))
 def test_scores_and_weights_are_those_of_hugging_face(
     passes: list[list[dict[str, Any]]], models: Path, rows: Rows, index: int
 ) -> None:
-    case = CASES[index]
-    expected, log_probs, numbers = reference(models / ("tied" if case.tied else "untied"), rows, case)
-    scale = expected.scores.abs().max()
-    seen = []
-    for of_rank in passes:
-        found = of_rank[index]
-        for place, row in enumerate(found["mine"]):
-            seen.append(row)
-            start = len(rows.prompts[row]) - 1
-            assert found["log_probs"][place][start:-1] == pytest.approx(log_probs[row], abs=2e-5)
-            in_play, tau = rows.in_play()[row], found["threshold"][place]
-            if in_play:
-                assert tau == pytest.approx(float(expected.threshold[rows.group[row]]), abs=1e-5 * float(scale))
-            else:
-                assert tau != tau
-            for k, number in enumerate(numbers[row]):
-                score, weight = found["scores"][place][k], found["weights"][place][k]
-                if number < 0 or not in_play:
-                    assert score != score
-                    assert weight == 1.0
-                    continue
-                assert score == pytest.approx(float(expected.scores[number]), abs=1e-5 * float(scale))
-                if abs(float(expected.scores[number]) - tau) > 1e-4 * float(scale):
-                    assert weight == pytest.approx(float(expected.weight[number]), abs=1e-6)
-    assert sorted(seen) == list(range(len(rows.group)))
-    assert 0 < int(expected.selected.sum()) < len(expected.selected), "the batch must put the selection to the test"
+    found, case = [of_rank[index] for of_rank in passes], CASES[index]
+    check_log_probs(found, models / case.model, rows)
+    check_scores(found, models / case.model, rows, case)
 
 
 def test_the_pass_needs_no_forward_more_and_leaves_verls_outputs_and_engine_alone(

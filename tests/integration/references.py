@@ -1,0 +1,124 @@
+"""What a pass must return: Hugging Face, row by row, in this process, then the double sums in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.integration.passes import TEMPERATURE, Case, Rows
+from verl_nthr import NTHRResult, nthr_weights_reference
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What Hugging Face says of the tokens inside the masks of all rows, and of every response token."""
+
+    hidden: torch.Tensor
+    token_ids: torch.Tensor
+    response: torch.Tensor
+    unembedding: torch.Tensor
+    log_probs: list[list[float]]
+    """By row and response token."""
+    numbers: list[list[int]]
+    """By row and response token: index of the token among those inside the masks, −1 if it is outside."""
+
+
+@cache
+def forward(model_folder: Path, rows: Rows) -> Forward:
+    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32, attn_implementation="eager").eval()
+    hidden, token_ids, response, log_probs, numbers = [], [], [], [], []
+    for i, (prompt, answer, mask) in enumerate(zip(rows.prompts, rows.responses, rows.masks, strict=True)):
+        with torch.no_grad():
+            output = model(torch.tensor([prompt + answer]), output_hidden_states=True)
+        places = slice(len(prompt) - 1, -1)
+        log_softmax = torch.log_softmax(output.logits[0, places] / TEMPERATURE, -1)
+        log_probs.append(log_softmax.gather(1, torch.tensor(answer)[:, None])[:, 0].tolist())
+        numbers.append([])
+        for k, inside in enumerate(mask):
+            numbers[-1].append(len(token_ids) if inside else -1)
+            if inside:
+                hidden.append(output.hidden_states[-1][0, places][k])
+                token_ids.append(answer[k])
+                response.append(i)
+    unembedding = model.get_output_embeddings().weight.detach()
+    return Forward(
+        torch.stack(hidden), torch.tensor(token_ids), torch.tensor(response), unembedding, log_probs, numbers
+    )
+
+
+@cache
+def reference(model_folder: Path, rows: Rows, vocabulary: str, anchor_includes_self: bool, beta: float) -> NTHRResult:
+    found = forward(model_folder, rows)
+    return nthr_weights_reference(
+        found.hidden,
+        found.token_ids,
+        found.response,
+        torch.tensor(rows.group),
+        torch.tensor(rows.correct),
+        found.unembedding,
+        temperature=TEMPERATURE,
+        beta=beta,
+        vocabulary=vocabulary,
+        anchor_includes_self=anchor_includes_self,
+    )
+
+
+def check_log_probs(answers: Sequence[dict[str, Any]], model_folder: Path, rows: Rows) -> None:
+    """Check verl's own log-probs, so that scores are compared on passes that are right.
+
+    Args:
+        answers: of the ranks with outputs, which together hold every row once.
+        model_folder: the model of the pass.
+        rows: the batch.
+
+    Raises:
+        AssertionError: they are not those of Hugging Face.
+    """
+    found_forward = forward(model_folder, rows)
+    for found in answers:
+        for place, row in enumerate(found["mine"]):
+            start = len(rows.prompts[row]) - 1
+            expected = found_forward.log_probs[row]
+            assert found["log_probs"][place][start:-1] == pytest.approx(expected, abs=2e-5)
+    assert sorted(row for found in answers for row in found["mine"]) == list(range(len(rows.group)))
+
+
+def check_scores(answers: Sequence[dict[str, Any]], model_folder: Path, rows: Rows, case: Case) -> None:
+    """Check scores, thresholds and weights: 1e-5 of the largest score, weights equal outside 1e-5 of τ.
+
+    Args:
+        answers: of the ranks with outputs.
+        model_folder: the model of the pass.
+        rows: the batch.
+        case: what was asked for.
+
+    Raises:
+        AssertionError: they are not those of the double sums.
+    """
+    numbers = forward(model_folder, rows).numbers
+    expected = reference(model_folder, rows, case.vocabulary, case.anchor_includes_self, case.beta)
+    scale = float(expected.scores.abs().max())
+    for found in answers:
+        for place, row in enumerate(found["mine"]):
+            in_play, tau = rows.in_play()[row], found["threshold"][place]
+            if in_play:
+                assert tau == pytest.approx(float(expected.threshold[rows.group[row]]), abs=1e-5 * scale)
+            else:
+                assert tau != tau
+            for k, number in enumerate(numbers[row]):
+                score, weight = found["scores"][place][k], found["weights"][place][k]
+                if number < 0 or not in_play:
+                    assert score != score
+                    assert weight == 1.0
+                    continue
+                assert score == pytest.approx(float(expected.scores[number]), abs=1e-5 * scale)
+                if abs(float(expected.scores[number]) - tau) > 1e-5 * scale:
+                    assert weight == pytest.approx(float(expected.weight[number]), abs=1e-6)
+    assert 0 < int(expected.selected.sum()) < len(expected.selected), "the batch must put the selection to the test"
