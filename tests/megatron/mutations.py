@@ -22,7 +22,7 @@ def wrong_vocabulary_offset() -> Iterator[None]:
     """The second rank takes its rows for those of the entries one further on."""
 
     def shard(start: int, stop: int, group: Any) -> VocabularyShard:
-        return VocabularyShard(start + 1, stop, group) if start else VocabularyShard(start, stop + 1, group)
+        return VocabularyShard(start + 1 if start else start, stop, group)
 
     with mock.patch.object(megatron, "VocabularyShard", shard):
         yield

@@ -65,15 +65,10 @@ class Sharding:
 
     @contextmanager
     def local_work(self) -> Iterator[None]:
-        """Run work of this rank alone: an error is kept and raised on every rank by the next collective.
-
-        With one process the error is raised at once.
-        """
+        """Run work of this rank alone: an error is kept and raised on every rank by the next collective."""
         try:
             yield
-        except Exception as error:
-            if self.size == 1:
-                raise
+        except Exception as error:  # noqa: BLE001 - the next collective raises it
             self._error = self._error or error
 
     def agree(self, device: torch.device) -> None:
