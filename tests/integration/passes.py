@@ -105,6 +105,8 @@ class Case:
     anchor_includes_self: bool = True
     beta: float = 0.03
     """Random models score the tokens of wrong answers far below the anchors: this selects about half of them."""
+    vocabulary_multiple: int = 1
+    """What the engine pads the vocabulary to a multiple of, with output rows of zeros."""
 
     @property
     def model(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import AutoModelForCausalLM
 
 from tests.integration.passes import TEMPERATURE, Case, Rows
@@ -31,14 +32,17 @@ class Forward:
 
 
 @cache
-def forward(model_folder: Path, rows: Rows) -> Forward:
+def forward(model_folder: Path, rows: Rows, vocabulary_multiple: int) -> Forward:
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32, attn_implementation="eager").eval()
+    unembedding = model.get_output_embeddings().weight.detach()
+    padding = -len(unembedding) % vocabulary_multiple
     hidden, token_ids, response, log_probs, numbers = [], [], [], [], []
     for i, (prompt, answer, mask) in enumerate(zip(rows.prompts, rows.responses, rows.masks, strict=True)):
         with torch.no_grad():
             output = model(torch.tensor([prompt + answer]), output_hidden_states=True)
         places = slice(len(prompt) - 1, -1)
-        log_softmax = torch.log_softmax(output.logits[0, places] / TEMPERATURE, -1)
+        logits = F.pad(output.logits[0, places], (0, padding))
+        log_softmax = torch.log_softmax(logits / TEMPERATURE, -1)
         log_probs.append(log_softmax.gather(1, torch.tensor(answer)[:, None])[:, 0].tolist())
         numbers.append([])
         for k, inside in enumerate(mask):
@@ -47,15 +51,21 @@ def forward(model_folder: Path, rows: Rows) -> Forward:
                 hidden.append(output.hidden_states[-1][0, places][k])
                 token_ids.append(answer[k])
                 response.append(i)
-    unembedding = model.get_output_embeddings().weight.detach()
     return Forward(
-        torch.stack(hidden), torch.tensor(token_ids), torch.tensor(response), unembedding, log_probs, numbers
+        hidden=torch.stack(hidden),
+        token_ids=torch.tensor(token_ids),
+        response=torch.tensor(response),
+        unembedding=F.pad(unembedding, (0, 0, 0, padding)),
+        log_probs=log_probs,
+        numbers=numbers,
     )
 
 
 @cache
-def reference(model_folder: Path, rows: Rows, vocabulary: str, anchor_includes_self: bool, beta: float) -> NTHRResult:
-    found = forward(model_folder, rows)
+def reference(
+    model_folder: Path, rows: Rows, vocabulary_multiple: int, vocabulary: str, anchor_includes_self: bool, beta: float
+) -> NTHRResult:
+    found = forward(model_folder, rows, vocabulary_multiple)
     return nthr_weights_reference(
         found.hidden,
         found.token_ids,
@@ -70,40 +80,41 @@ def reference(model_folder: Path, rows: Rows, vocabulary: str, anchor_includes_s
     )
 
 
-def check_log_probs(answers: Sequence[dict[str, Any]], model_folder: Path, rows: Rows) -> None:
+def check_log_probs(answers: Sequence[dict[str, Any]], models: Path, rows: Rows, case: Case) -> None:
     """Check verl's own log-probs, so that scores are compared on passes that are right.
 
     Args:
         answers: of the ranks with outputs, which together hold every row once.
-        model_folder: the model of the pass.
+        models: folder of the models.
         rows: the batch.
+        case: how the pass was run.
 
     Raises:
         AssertionError: they are not those of Hugging Face.
     """
-    found_forward = forward(model_folder, rows)
+    log_probs = forward(models / case.model, rows, case.vocabulary_multiple).log_probs
     for found in answers:
         for place, row in enumerate(found["mine"]):
             start = len(rows.prompts[row]) - 1
-            expected = found_forward.log_probs[row]
-            assert found["log_probs"][place][start:-1] == pytest.approx(expected, abs=2e-5)
+            assert found["log_probs"][place][start:-1] == pytest.approx(log_probs[row], abs=2e-5)
     assert sorted(row for found in answers for row in found["mine"]) == list(range(len(rows.group)))
 
 
-def check_scores(answers: Sequence[dict[str, Any]], model_folder: Path, rows: Rows, case: Case) -> None:
+def check_scores(answers: Sequence[dict[str, Any]], models: Path, rows: Rows, case: Case) -> None:
     """Check scores, thresholds and weights: 1e-5 of the largest score, weights equal outside 1e-5 of τ.
 
     Args:
         answers: of the ranks with outputs.
-        model_folder: the model of the pass.
+        models: folder of the models.
         rows: the batch.
-        case: what was asked for.
+        case: how the pass was run.
 
     Raises:
         AssertionError: they are not those of the double sums.
     """
-    numbers = forward(model_folder, rows).numbers
-    expected = reference(model_folder, rows, case.vocabulary, case.anchor_includes_self, case.beta)
+    setting = models / case.model, rows, case.vocabulary_multiple
+    numbers = forward(*setting).numbers
+    expected = reference(*setting, case.vocabulary, case.anchor_includes_self, case.beta)
     scale = float(expected.scores.abs().max())
     for found in answers:
         for place, row in enumerate(found["mine"]):

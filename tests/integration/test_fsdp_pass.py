@@ -51,8 +51,8 @@ def test_scores_and_weights_are_those_of_hugging_face(
     passes: list[list[dict[str, Any]]], models: Path, rows: Rows, index: int
 ) -> None:
     found, case = [of_rank[index] for of_rank in passes], CASES[index]
-    check_log_probs(found, models / case.model, rows)
-    check_scores(found, models / case.model, rows, case)
+    check_log_probs(found, models, rows, case)
+    check_scores(found, models, rows, case)
 
 
 def test_the_pass_needs_no_forward_more_and_leaves_verls_outputs_and_engine_alone(

@@ -74,16 +74,41 @@ def test_the_packaged_configuration_is_otherwise_verls() -> None:
         ("algorithm.rollout_correction.bypass_mode=True", r"bypass_mode=True: bypass mode skips the old-log-prob pass"),
         ("trainer.use_v1=False", r"trainer\.use_v1=False: the legacy trainer is not covered"),
         ("trainer.v1.trainer_mode=separate_async", r"trainer_mode=separate_async: not covered yet"),
-        ("model_engine=megatron", r"actor\.strategy=megatron: this engine is not covered yet"),
         ("model_engine=torchtitan", r"actor\.strategy=torchtitan: this engine is not covered yet"),
         ("actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2", "sequence parallelism is not covered"),
-        ("actor_rollout_ref.model.use_fused_kernels=True", "use_fused_kernels=True: fused kernels never form"),
+        ("actor_rollout_ref.model.use_fused_kernels=True", "use_fused_kernels=True: FSDP's fused kernels never form"),
         ("actor_rollout_ref.model.lora_rank=8", r"model\.lora_rank=8: LoRA is not covered yet"),
     ],
 )
 def test_refusals_name_the_key_the_value_and_the_way_out(override: str, message: str) -> None:
     with pytest.raises(NTHRConfigError, match=message):
         check_run(stock(override))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "actor_rollout_ref.actor.megatron.dynamic_context_parallel=True",
+            "dynamic context parallelism is not covered",
+        ),
+        ("actor_rollout_ref.actor.megatron.use_megatron_fsdp=True", "Megatron-FSDP is not covered yet"),
+        ("+actor_rollout_ref.actor.megatron.override_transformer_config.fp8=e4m3", "fp8=e4m3: FP8 is not covered yet"),
+        ("actor_rollout_ref.actor.megatron.qat.enable=True", "quantisation-aware training is not covered yet"),
+        ("actor_rollout_ref.model.mtp.enable=True", r"mtp\.enable=True: multi-token prediction is not covered yet"),
+        ("actor_rollout_ref.model.lora.rank=8", r"lora\.rank=8: LoRA is not covered yet"),
+    ],
+)
+def test_refusals_on_the_megatron_engine(override: str, message: str) -> None:
+    with pytest.raises(NTHRConfigError, match=message):
+        check_run(stock("model_engine=megatron", override))
+
+
+def test_the_megatron_engine_and_its_fused_kernels_are_covered() -> None:
+    parallel = [f"actor_rollout_ref.actor.megatron.{kind}_model_parallel_size=2" for kind in ("tensor", "pipeline")] + [
+        "actor_rollout_ref.actor.megatron.context_parallel_size=2"
+    ]
+    check_run(stock("model_engine=megatron", "actor_rollout_ref.model.use_fused_kernels=True", *parallel))
 
 
 def test_every_reason_is_listed_at_once() -> None:

@@ -6,7 +6,9 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from unittest import mock
 
 from tests.integration.passes import Case, Rows, answers_of, make_data, request_of
 
@@ -97,7 +99,11 @@ def build_engine(model: str, case: MegatronCase) -> Any:
         optimizer_config=McoreOptimizerConfig(lr=1e-3, clip_grad=1.0, total_training_steps=10),
         checkpoint_config=CheckpointConfig(),
     )
-    engine.initialize()
+    from verl.models.mcore.mbridge import AutoBridge
+
+    padded = partial(AutoBridge.from_config, make_vocab_size_divisible_by=case.vocabulary_multiple)
+    with mock.patch.object(AutoBridge, "from_config", padded):
+        engine.initialize()
     return engine
 
 

@@ -35,8 +35,8 @@ def answers(models: Path, rows: Rows) -> list[dict[str, Any]]:
 
 def test_without_a_mutation_the_scores_are_right(answers: list[dict[str, Any]], models: Path, rows: Rows) -> None:
     found = [answers[0]["none"]]
-    check_log_probs(found, models / CASE.model, rows)
-    check_scores(found, models / CASE.model, rows, CASE)
+    check_log_probs(found, models, rows, CASE)
+    check_scores(found, models, rows, CASE)
 
 
 @pytest.mark.parametrize("mutation", [mutation.__name__ for mutation in MUTATIONS])
@@ -44,9 +44,9 @@ def test_every_mutation_is_caught_by_the_comparison(
     answers: list[dict[str, Any]], models: Path, rows: Rows, mutation: str
 ) -> None:
     found = [answers[0][mutation]]
-    check_log_probs(found, models / CASE.model, rows)
+    check_log_probs(found, models, rows, CASE)
     with pytest.raises(AssertionError):
-        check_scores(found, models / CASE.model, rows, CASE)
+        check_scores(found, models, rows, CASE)
 
 
 @pytest.mark.parametrize("mutation", NOTICED_BY_THE_PASS)

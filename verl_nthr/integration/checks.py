@@ -17,7 +17,7 @@ from verl_nthr.integration.estimators import ESTIMATORS, estimator_of
 from verl_nthr.integration.options import MONITOR_OPTIONS, NTHRConfigError, NTHROptions
 
 SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL, prereleases=True)
-STRATEGIES = ("fsdp", "fsdp2")
+STRATEGIES = ("fsdp", "fsdp2", "megatron")
 TRAINER_MODES = ("sync",)
 
 
@@ -66,7 +66,9 @@ def _problems(config: DictConfig) -> Iterator[str]:
     installed = version("verl")
     if installed not in SUPPORTED_VERL:
         yield f"verl=={installed} is installed; supported is verl{SUPPORTED_VERL}, so install one of those"
-    for key, allowed, reason in _REQUIREMENTS if is_ours else _MONITOR_REQUIREMENTS:
+    strategy = OmegaConf.select(config, "actor_rollout_ref.actor.strategy", default=None)
+    engine = _MEGATRON_REQUIREMENTS if strategy == "megatron" else _FSDP_REQUIREMENTS
+    for key, allowed, reason in (*_REQUIREMENTS, *engine) if is_ours else _MONITOR_REQUIREMENTS:
         value = OmegaConf.select(config, key, default=None)
         if value is not None and not allowed(value):
             yield f"{key}={value}: {reason}"
@@ -109,6 +111,13 @@ _REQUIREMENTS: tuple[Requirement, ...] = (
         _one_of(STRATEGIES),
         f"this engine is not covered yet; set actor_rollout_ref.actor.strategy={'|'.join(STRATEGIES)}",
     ),
+    ("actor_rollout_ref.model.lora_rank", lambda value: value <= 0, "LoRA is not covered yet; set it to 0"),
+    ("actor_rollout_ref.model.lora.rank", lambda value: value <= 0, "LoRA is not covered yet; set it to 0"),
+    ("actor_rollout_ref.model.lora_adapter_path", lambda value: False, "LoRA is not covered yet; set it to null"),
+    ("actor_rollout_ref.model.lora.adapter_path", lambda value: False, "LoRA is not covered yet; set it to null"),
+)
+
+_FSDP_REQUIREMENTS: tuple[Requirement, ...] = (
     (
         "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size",
         lambda value: value == 1,
@@ -122,9 +131,34 @@ _REQUIREMENTS: tuple[Requirement, ...] = (
     (
         "actor_rollout_ref.model.use_fused_kernels",
         lambda value: not value,
-        "fused kernels never form the logits and are not covered yet; set it to False",
+        "FSDP's fused kernels never form the logits and are not covered yet; set it to False",
     ),
-    ("actor_rollout_ref.model.lora_rank", lambda value: value <= 0, "LoRA is not covered yet; set it to 0"),
-    ("actor_rollout_ref.model.lora.rank", lambda value: value <= 0, "LoRA is not covered yet; set it to 0"),
-    ("actor_rollout_ref.model.lora_adapter_path", lambda value: False, "LoRA is not covered yet; set it to null"),
+)
+
+_MEGATRON_REQUIREMENTS: tuple[Requirement, ...] = (
+    (
+        "actor_rollout_ref.actor.megatron.dynamic_context_parallel",
+        lambda value: not value,
+        "dynamic context parallelism is not covered yet; set it to False",
+    ),
+    (
+        "actor_rollout_ref.actor.megatron.use_megatron_fsdp",
+        lambda value: not value,
+        "Megatron-FSDP is not covered yet; set it to False",
+    ),
+    (
+        "actor_rollout_ref.actor.megatron.override_transformer_config.fp8",
+        lambda value: not value,
+        "FP8 is not covered yet; set it to null",
+    ),
+    (
+        "actor_rollout_ref.actor.megatron.qat.enable",
+        lambda value: not value,
+        "quantisation-aware training is not covered yet; set it to False",
+    ),
+    (
+        "actor_rollout_ref.model.mtp.enable",
+        lambda value: not value,
+        "multi-token prediction is not covered yet; set it to False",
+    ),
 )
