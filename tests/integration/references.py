@@ -100,14 +100,17 @@ def check_log_probs(answers: Sequence[dict[str, Any]], models: Path, rows: Rows,
     assert sorted(row for found in answers for row in found["mine"]) == list(range(len(rows.group)))
 
 
-def check_scores(answers: Sequence[dict[str, Any]], models: Path, rows: Rows, case: Case) -> None:
-    """Check scores, thresholds and weights: 1e-5 of the largest score, weights equal outside 1e-5 of τ.
+def check_scores(
+    answers: Sequence[dict[str, Any]], models: Path, rows: Rows, case: Case, tolerance: float = 1e-5
+) -> None:
+    """Check scores, thresholds and weights, which must be equal where a score is not too close to τ.
 
     Args:
         answers: of the ranks with outputs.
         models: folder of the models.
         rows: the batch.
         case: how the pass was run.
+        tolerance: of scores and τ, and what is too close, as a part of the largest score.
 
     Raises:
         AssertionError: they are not those of the double sums.
@@ -115,12 +118,12 @@ def check_scores(answers: Sequence[dict[str, Any]], models: Path, rows: Rows, ca
     setting = models / case.model, rows, case.vocabulary_multiple
     numbers = forward(*setting).numbers
     expected = reference(*setting, case.vocabulary, case.anchor_includes_self, case.beta)
-    scale = float(expected.scores.abs().max())
+    tolerance *= float(expected.scores.abs().max())
     for found in answers:
         for place, row in enumerate(found["mine"]):
             in_play, tau = rows.in_play()[row], found["threshold"][place]
             if in_play:
-                assert tau == pytest.approx(float(expected.threshold[rows.group[row]]), abs=1e-5 * scale)
+                assert tau == pytest.approx(float(expected.threshold[rows.group[row]]), abs=tolerance)
             else:
                 assert tau != tau
             for k, number in enumerate(numbers[row]):
@@ -129,7 +132,7 @@ def check_scores(answers: Sequence[dict[str, Any]], models: Path, rows: Rows, ca
                     assert score != score
                     assert weight == 1.0
                     continue
-                assert score == pytest.approx(float(expected.scores[number]), abs=1e-5 * scale)
-                if abs(float(expected.scores[number]) - tau) > 1e-5 * scale:
+                assert score == pytest.approx(float(expected.scores[number]), abs=tolerance)
+                if abs(float(expected.scores[number]) - tau) > tolerance:
                     assert weight == pytest.approx(float(expected.weight[number]), abs=1e-6)
     assert 0 < int(expected.selected.sum()) < len(expected.selected), "the batch must put the selection to the test"

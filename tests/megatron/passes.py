@@ -92,7 +92,8 @@ def build_engine(model: str, case: MegatronCase) -> Any:
             "gradient_accumulation_fusion": False,
         },
     )
-    object.__setattr__(engine_config, "dtype", "float32")  # verl asserts a half precision, which the tests cannot use
+    if case.dtype == "fp32":
+        object.__setattr__(engine_config, "dtype", "float32")  # verl asserts a half precision
     engine = EngineRegistry.get_engine_cls("language_model", "megatron")(
         model_config=HFModelConfig(path=model, use_remove_padding=case.packed),
         engine_config=engine_config,

@@ -113,3 +113,10 @@ def test_scores_and_weights_are_those_of_hugging_face(models: Path, rows: Rows, 
 @pytest.mark.parametrize(("ranks", "index"), parameters(THOROUGH))
 def test_every_cut_gives_the_scores_of_hugging_face(models: Path, rows: Rows, ranks: int, index: int) -> None:
     check(models, rows, ranks, THOROUGH[ranks], index)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("fused", [False, True])
+def test_half_precision_is_not_refused_and_comes_close(models: Path, rows: Rows, fused: bool) -> None:
+    half = case(dtype="bf16", tensor=2, sequence_parallel=True, fused=fused)
+    check_scores([results(models, rows, 2, (half,))[0][0]], models, rows, half, tolerance=0.1)
