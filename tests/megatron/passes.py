@@ -24,6 +24,8 @@ class MegatronCase(Case):
     context: int = 1
     fused: bool = False
     pad_to_length: bool = False
+    megatron_bridge: bool = False
+    """Megatron-Bridge instead of mbridge; all cases of a process must agree."""
 
     def __str__(self) -> str:
         fields = ((field.name, field.default, getattr(self, field.name)) for field in dataclasses.fields(self))
@@ -38,6 +40,10 @@ def case(**changes: Any) -> MegatronCase:
 def run_pass(rank: int, models: str, rows: Rows, cases: Sequence[MegatronCase]) -> list[dict[str, Any] | None]:
     """For every case, the columns of a scored pass if this rank has outputs."""
     prepare_process()
+    if cases[0].megatron_bridge:
+        from tests.megatron.bridge import prepare_megatron_bridge
+
+        prepare_megatron_bridge()
     answers = []
     for case in cases:
         engine = build_engine(f"{models}/{case.model}", case)
@@ -77,7 +83,7 @@ def build_engine(model: str, case: MegatronCase) -> Any:
         pipeline_model_parallel_size=case.pipeline,
         virtual_pipeline_model_parallel_size=case.virtual_pipeline,
         context_parallel_size=case.context,
-        vanilla_mbridge=True,
+        vanilla_mbridge=not case.megatron_bridge,
         forward_only=True,
         use_remove_padding=case.packed,
         pad_to_length=case.pad_to_length,

@@ -76,6 +76,22 @@ THOROUGH: dict[int, tuple[MegatronCase, ...]] = {
     ),
 }
 
+BY_MEGATRON_BRIDGE: dict[int, tuple[MegatronCase, ...]] = {
+    2: (
+        case(megatron_bridge=True),
+        case(megatron_bridge=True, tensor=2, sequence_parallel=True),
+        case(megatron_bridge=True, tensor=2, fused=True),
+        case(megatron_bridge=True, pipeline=2, virtual_pipeline=2),
+        case(megatron_bridge=True, context=2, packed=False),
+        case(megatron_bridge=True, tensor=2, tied=True),
+        case(megatron_bridge=True, pipeline=2, tied=True),
+    ),
+    4: (
+        case(megatron_bridge=True, tensor=2, pipeline=2),
+        case(megatron_bridge=True, tensor=2, context=2, sequence_parallel=True),
+    ),
+}
+
 
 @cache
 def results(models: Path, rows: Rows, ranks: int, cases: tuple[MegatronCase, ...]) -> list[Any]:
@@ -113,6 +129,12 @@ def test_scores_and_weights_are_those_of_hugging_face(models: Path, rows: Rows, 
 @pytest.mark.parametrize(("ranks", "index"), parameters(THOROUGH))
 def test_every_cut_gives_the_scores_of_hugging_face(models: Path, rows: Rows, ranks: int, index: int) -> None:
     check(models, rows, ranks, THOROUGH[ranks], index)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize(("ranks", "index"), parameters(BY_MEGATRON_BRIDGE))
+def test_models_loaded_by_megatron_bridge_give_the_same(models: Path, rows: Rows, ranks: int, index: int) -> None:
+    check(models, rows, ranks, BY_MEGATRON_BRIDGE[ranks], index)
 
 
 @pytest.mark.distributed
