@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tests.integration import varlen_attention
+
 if TYPE_CHECKING:
     from verl_nthr.integration.groups import Groups
     from verl_nthr.integration.request import ScoringRequest
@@ -103,6 +105,14 @@ class Case:
     dtype: str = "fp32"
     vocabulary: str = "response"
     anchor_includes_self: bool = True
+    ulysses: int = 1
+    """Ranks that share the tokens of a sequence."""
+    fused: bool = False
+    adapter: str = ""
+    """Folder of a LoRA adapter, one of :data:`ADAPTERS`."""
+    padded_to: int = 0
+    """Multiple to which a packed micro-batch is padded; 0 for none."""
+    offload: bool = False
     beta: float = 0.03
     """Random models score the tokens of wrong answers far below the anchors: this selects about half of them."""
     vocabulary_multiple: int = 1
@@ -110,11 +120,33 @@ class Case:
 
     @property
     def model(self) -> str:
-        """Name of the model's folder."""
+        """Name of the model's folder; with an adapter, of the model that it has been merged into."""
+        return f"merged-{self.adapter}" if self.adapter else self.base
+
+    @property
+    def base(self) -> str:
+        """Name of the folder of the model without an adapter."""
         return "tied" if self.tied else "untied"
 
 
-def build_engine(model: str, case: Case) -> Any:
+ADAPTERS = {"linear": ["q_proj", "down_proj"], "head": ["v_proj", "lm_head"]}
+
+
+def make_adapters(folder: Path) -> None:
+    """Random LoRA adapters for the untied model, and the models that peft merges them into."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    for name, modules in ADAPTERS.items():
+        torch.manual_seed(3)
+        model = AutoModelForCausalLM.from_pretrained(folder / "untied", dtype=torch.float32)
+        config = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=modules, init_lora_weights=False)
+        adapted = get_peft_model(model, config)
+        adapted.save_pretrained(folder / name)
+        adapted.merge_and_unload().save_pretrained(folder / f"merged-{name}")
+
+
+def build_engine(models: str, case: Case) -> Any:
     """verl's engine for a case; call with ``VERL_PLATFORM=cpu`` in an initialised process group."""
     import verl.workers.engine  # noqa: F401 - registers the engines
     from verl.trainer.config import CheckpointConfig
@@ -122,10 +154,14 @@ def build_engine(model: str, case: Case) -> Any:
     from verl.workers.engine import EngineRegistry
 
     model_config = HFModelConfig(
-        path=model,
+        path=f"{models}/{case.base}",
         use_remove_padding=case.packed,
-        override_config={"attn_implementation": "sdpa"},
+        override_config={"attn_implementation": varlen_attention.NAME if case.ulysses > 1 else "sdpa"},
         enable_gradient_checkpointing=False,
+        use_fused_kernels=case.fused,
+        fused_kernel_options={"impl_backend": "torch"},
+        lora_rank=4 if case.adapter else 0,
+        lora_adapter_path=f"{models}/{case.adapter}" if case.adapter else None,
     )
     engine_config = FSDPEngineConfig(
         strategy=case.strategy,
@@ -133,7 +169,13 @@ def build_engine(model: str, case: Case) -> Any:
         mixed_precision={"param_dtype": case.dtype, "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
         use_torch_compile=False,
         use_remove_padding=case.packed,
+        ulysses_sequence_parallel_size=case.ulysses,
+        pad_to_length=case.padded_to > 0,
+        pad_to_length_bucket=case.padded_to or 1024,
+        param_offload=case.offload,
     )
+    if case.ulysses > 1:
+        varlen_attention.install()
     engine = EngineRegistry.get_engine_cls("language_model", case.strategy)(
         model_config=model_config,
         engine_config=engine_config,
@@ -177,6 +219,7 @@ def make_data(rows: Rows, mine: list[int], case: Case, *, request: Any = None) -
         temperature=TEMPERATURE,
         calculate_entropy=True,
         use_remove_padding=case.packed,
+        use_fused_kernels=case.fused,
         use_dynamic_bsz=case.dynamic,
         max_token_len_per_gpu=48,
         micro_batch_size_per_gpu=2,
@@ -208,6 +251,20 @@ def answers_of(mine: list[int], model_output: Any) -> dict[str, Any]:
     }
 
 
+def run_scored(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any] | None]:
+    """For every case the scored pass; None on a rank whose outputs verl does not collect."""
+    os.environ["VERL_PLATFORM"] = "cpu"
+    results = []
+    for case in cases:
+        engine = build_engine(models, case)
+        mine = list(range(len(rows.group)))[engine.get_data_parallel_rank() :: engine.get_data_parallel_size()]
+        with engine.eval_mode():
+            output = engine.infer_batch(make_data(rows, mine, case, request=request_of(case)))
+        collected = engine.is_mp_src_rank_with_outputs()
+        results.append(answers_of(mine, output["model_output"]) if collected else None)
+    return results
+
+
 def run_pass(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any]]:
     """For every case: the pass without and with a request, and without a mixed group; every rank takes its rows."""
     os.environ["VERL_PLATFORM"] = "cpu"
@@ -219,7 +276,7 @@ def run_pass(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict
     mine = list(range(len(rows.group)))[rank::world_size]
     results = []
     for case in cases:
-        engine = build_engine(f"{models}/{case.model}", case)
+        engine = build_engine(models, case)
         forwards: list[int] = []
         layer = engine.module.get_output_embeddings()
         hooks = len(layer._forward_pre_hooks)

@@ -75,9 +75,6 @@ def test_the_packaged_configuration_is_otherwise_verls() -> None:
         ("trainer.use_v1=False", r"trainer\.use_v1=False: the legacy trainer is not covered"),
         ("trainer.v1.trainer_mode=separate_async", r"trainer_mode=separate_async: not covered yet"),
         ("model_engine=torchtitan", r"actor\.strategy=torchtitan: this engine is not covered yet"),
-        ("actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2", "sequence parallelism is not covered"),
-        ("actor_rollout_ref.model.use_fused_kernels=True", "use_fused_kernels=True: FSDP's fused kernels never form"),
-        ("actor_rollout_ref.model.lora_rank=8", r"model\.lora_rank=8: LoRA is not covered yet"),
     ],
 )
 def test_refusals_name_the_key_the_value_and_the_way_out(override: str, message: str) -> None:
@@ -96,7 +93,7 @@ def test_refusals_name_the_key_the_value_and_the_way_out(override: str, message:
         ("+actor_rollout_ref.actor.megatron.override_transformer_config.fp8=e4m3", "fp8=e4m3: FP8 is not covered yet"),
         ("actor_rollout_ref.actor.megatron.qat.enable=True", "quantisation-aware training is not covered yet"),
         ("actor_rollout_ref.model.mtp.enable=True", r"mtp\.enable=True: multi-token prediction is not covered yet"),
-        ("actor_rollout_ref.model.lora.rank=8", r"lora\.rank=8: LoRA is not covered yet"),
+        ("actor_rollout_ref.model.lora.rank=8", r"lora\.rank=8: LoRA on Megatron is not covered yet"),
     ],
 )
 def test_refusals_on_the_megatron_engine(override: str, message: str) -> None:
@@ -109,6 +106,19 @@ def test_the_megatron_engine_and_its_fused_kernels_are_covered() -> None:
         "actor_rollout_ref.actor.megatron.context_parallel_size=2"
     ]
     check_run(stock("model_engine=megatron", "actor_rollout_ref.model.use_fused_kernels=True", *parallel))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=2",
+        "actor_rollout_ref.model.use_fused_kernels=True",
+        "actor_rollout_ref.model.lora_rank=8",
+        "trainer.v1.trainer_mode=colocate_async",
+    ],
+)
+def test_what_is_covered_on_fsdp(override: str) -> None:
+    check_run(stock(override))
 
 
 def test_every_reason_is_listed_at_once() -> None:

@@ -54,7 +54,7 @@ def run_python(code: str, *, plugins: str, timeout: float = 240) -> None:
 
 
 def test_another_estimator_gives_the_same_numbers_with_and_without_the_plugin(tmp_path: Path) -> None:
-    make_model(tmp_path / "model", tied=False)
+    make_model(tmp_path / "untied", tied=False)
     answers = {}
     for name, plugins in (("with", "nthr,nthr_cpu_platform"), ("without", "nthr_cpu_platform")):
         answer = tmp_path / f"{name}.pt"

@@ -93,8 +93,22 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> ToyPaths:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_weights_of_a_training_run_are_those_computed_offline(toy: ToyPaths, tmp_path: Path, workers: int) -> None:
+    check_run(toy, tmp_path, workers, [])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_asynchronous_run_on_fsdp1_with_fused_kernels(toy: ToyPaths, tmp_path: Path) -> None:
+    model = "actor_rollout_ref.model"
+    fused = [f"{model}.use_fused_kernels=True", f"{model}.fused_kernel_options.impl_backend=torch"]
+    packed_fsdp1 = [f"{model}.use_remove_padding=True", "actor_rollout_ref.actor.strategy=fsdp"]
+    check_run(toy, tmp_path, 1, ["trainer.v1.trainer_mode=colocate_async", *fused, *packed_fsdp1])
+
+
+def check_run(toy: ToyPaths, tmp_path: Path, workers: int, settings: list[str]) -> None:
+    """Train, and compare the first step's dump and metrics with what Hugging Face and the double sums give."""
     own = [f"+algorithm.nthr.beta={BETA}", f"+algorithm.nthr.token_dump_dir={tmp_path}"]
-    steps = train(toy, workers, tmp_path, toy.reward, ["algorithm.adv_estimator=nthr", *own, *MONITOR])
+    steps = train(toy, workers, tmp_path, toy.reward, ["algorithm.adv_estimator=nthr", *own, *MONITOR, *settings])
     records = [json.loads(line) for line in (tmp_path / "1.jsonl").read_text().splitlines()]
     assert len(records) == 30
     compare_with_hugging_face(toy, records)

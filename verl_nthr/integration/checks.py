@@ -18,7 +18,7 @@ from verl_nthr.integration.options import MONITOR_OPTIONS, NTHRConfigError, NTHR
 
 SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL, prereleases=True)
 STRATEGIES = ("fsdp", "fsdp2", "megatron")
-TRAINER_MODES = ("sync",)
+TRAINER_MODES = ("sync", "colocate_async")
 
 
 def override_config(config_module: ModuleType) -> None:
@@ -67,7 +67,7 @@ def _problems(config: DictConfig) -> Iterator[str]:
     if installed not in SUPPORTED_VERL:
         yield f"verl=={installed} is installed; supported is verl{SUPPORTED_VERL}, so install one of those"
     strategy = OmegaConf.select(config, "actor_rollout_ref.actor.strategy", default=None)
-    engine = _MEGATRON_REQUIREMENTS if strategy == "megatron" else _FSDP_REQUIREMENTS
+    engine = _MEGATRON_REQUIREMENTS if strategy == "megatron" else ()
     for key, allowed, reason in (*_REQUIREMENTS, *engine) if is_ours else _MONITOR_REQUIREMENTS:
         value = OmegaConf.select(config, key, default=None)
         if value is not None and not allowed(value):
@@ -111,31 +111,15 @@ _REQUIREMENTS: tuple[Requirement, ...] = (
         _one_of(STRATEGIES),
         f"this engine is not covered yet; set actor_rollout_ref.actor.strategy={'|'.join(STRATEGIES)}",
     ),
-    ("actor_rollout_ref.model.lora_rank", lambda value: value <= 0, "LoRA is not covered yet; set it to 0"),
-    ("actor_rollout_ref.model.lora.rank", lambda value: value <= 0, "LoRA is not covered yet; set it to 0"),
-    ("actor_rollout_ref.model.lora_adapter_path", lambda value: False, "LoRA is not covered yet; set it to null"),
-    ("actor_rollout_ref.model.lora.adapter_path", lambda value: False, "LoRA is not covered yet; set it to null"),
-)
-
-_FSDP_REQUIREMENTS: tuple[Requirement, ...] = (
-    (
-        "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size",
-        lambda value: value == 1,
-        "sequence parallelism is not covered yet; set it to 1",
-    ),
-    (
-        "actor_rollout_ref.actor.ulysses_sequence_parallel_size",
-        lambda value: value == 1,
-        "sequence parallelism is not covered yet; set it to 1",
-    ),
-    (
-        "actor_rollout_ref.model.use_fused_kernels",
-        lambda value: not value,
-        "FSDP's fused kernels never form the logits and are not covered yet; set it to False",
-    ),
 )
 
 _MEGATRON_REQUIREMENTS: tuple[Requirement, ...] = (
+    ("actor_rollout_ref.model.lora.rank", lambda value: value <= 0, "LoRA on Megatron is not covered yet; set it to 0"),
+    (
+        "actor_rollout_ref.model.lora.adapter_path",
+        lambda value: False,
+        "LoRA on Megatron is not covered yet; set it to null",
+    ),
     (
         "actor_rollout_ref.actor.megatron.dynamic_context_parallel",
         lambda value: not value,

@@ -1,8 +1,9 @@
 """Features from a forward-only pass of verl's FSDP engine.
 
-Stands in, for one pass, for ``prepare_model_outputs`` of
-``verl.workers.engine.fsdp.transformer_impl.FSDPEngineWithLMHead`` (0.9) on one engine object, and hooks its
-output layer.
+Stands in, for one pass, for ``prepare_model_inputs`` and ``prepare_model_outputs`` of
+``verl.workers.engine.fsdp.transformer_impl.FSDPEngineWithLMHead`` (0.9) on one engine object. Hidden states are seen
+where they enter the output layer; with fused kernels, which never call it, where they leave the decoder. Under Ulysses
+they stay on the sequence-parallel rank that computed them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from verl_nthr.influence.features import OutputRows
 from verl_nthr.influence.sharding import Sharding
 from verl_nthr.integration.recording import Recording, check_output_layer
 from verl_nthr.integration.slots import SlottedTokens
+from verl_nthr.integration.standing_in import standing_in
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
@@ -30,6 +33,7 @@ class FSDPCapture:
     def __init__(self, engine: FSDPEngineWithLMHead) -> None:
         self.engine = engine
         self.layer = engine.module.get_output_embeddings()
+        self.fused = engine.model_config.use_fused_kernels
 
     def stages(self) -> None:
         return None
@@ -38,10 +42,23 @@ class FSDPCapture:
         return True
 
     def check_model(self) -> None:
+        from torch.distributed.fsdp import FSDPModule
+
+        if hasattr(self.layer, "get_base_layer"):
+            raise TypeError(
+                "NTHR does not cover an adapter on the output layer; leave the layer out of "
+                "actor_rollout_ref.model.target_modules"
+            )
         if not isinstance(self.layer, nn.Linear):
             raise TypeError(
                 f"NTHR needs a linear output layer, but {type(self.engine.module).__name__}.get_output_embeddings() is "
                 f"{type(self.layer).__name__}; use algorithm.adv_estimator=grpo for this model"
+            )
+        if self.fused and isinstance(self.layer, FSDPModule):
+            raise TypeError(
+                "fused kernels read the output layer's weight outside of its forward, where fsdp2 has it sharded if it "
+                "is not tied to the embedding; set actor_rollout_ref.model.use_fused_kernels=False or "
+                "actor_rollout_ref.actor.strategy=fsdp"
             )
 
     def vocab_size(self) -> int:
@@ -51,74 +68,120 @@ class FSDPCapture:
         return self.layer.in_features
 
     def sharding(self) -> Sharding:
+        if self.engine.use_ulysses_sp:
+            return Sharding(dist.group.WORLD, context=self.engine.ulysses_parallel_group)
         return Sharding(self.engine.get_data_parallel_group())
 
     @contextmanager
     def capture(self, recording: Recording) -> Iterator[None]:
         """Record the features of all tokens that have a slot while the context is open."""
-        original = self.engine.prepare_model_outputs
-        hidden: list[Tensor] = []
+        engine = self.engine
+        prepare_inputs, prepare_outputs = engine.prepare_model_inputs, engine.prepare_model_outputs
+        micro_batches: list[_MicroBatch] = []
 
-        def keep_hidden(module: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
-            hidden[:] = [inputs[0].detach()]
-            if recording.rows is None:
-                with recording.local_work():
-                    recording.rows = _output_rows(module, recording.entries)
+        def prepare_model_inputs(micro_batch: TensorDict) -> tuple[dict[str, Any], dict[str, Any]]:
+            inputs, output_args = prepare_inputs(micro_batch)
+            with recording.local_work():
+                micro_batches[:] = [self._held_here(micro_batch, output_args.get("pad_size", 0))]
+            return inputs, output_args
+
+        def observe(hidden: Tensor) -> None:
+            with recording.local_work():
+                micro_batches[0].observe(hidden.detach(), self.layer, recording, fused=self.fused)
 
         def prepare_model_outputs(
             output: Any, output_args: dict[str, Any], micro_batch: TensorDict, logits_processor_func: Any
         ) -> dict[str, Tensor]:
-            with recording.local_work():
-                tokens = SlottedTokens.of_micro_batch(micro_batch)
-                place = _places(tokens, micro_batch)
-                label_logits = _label_logits(_flat(output.logits), place, tokens)
-            model_output = original(
+            if not self.fused:
+                with recording.local_work():
+                    # verl scales and overwrites the logits
+                    micro_batches[0].read_logits(_flat(output.logits), recording)
+            model_output = prepare_outputs(
                 output=output,
                 output_args=output_args,
                 micro_batch=micro_batch,
                 logits_processor_func=logits_processor_func,
             )
             with recording.local_work():
-                few = recording.unchecked
-                states, logits_tV = _flat(hidden.pop())[place], _flat(output.logits)[place[few]].float()
-                check_output_layer(recording.rows, states[few], tokens.token_ids[few], logits_tV, tokens.token_ids[few])
-                recording.write(
-                    tokens.slot,
-                    states,
-                    model_output["log_probs"].values()[tokens.position],
-                    label_logits,
-                    torch.logsumexp(logits_tV / tokens.temperature[few, None], dim=-1),
-                )
+                micro_batches.pop().write(model_output["log_probs"].values(), recording)
             return model_output
 
-        handle = self.layer.register_forward_pre_hook(keep_hidden)
-        self.engine.prepare_model_outputs = prepare_model_outputs
+        if self.fused:
+            handle = self._decoder().register_forward_hook(lambda _, args, output: observe(output[0]))
+        else:
+            handle = self.layer.register_forward_pre_hook(lambda _, args: observe(args[0]))
         try:
-            yield
+            with (
+                standing_in(engine, "prepare_model_inputs", prepare_model_inputs),
+                standing_in(engine, "prepare_model_outputs", prepare_model_outputs),
+            ):
+                yield
         finally:
             handle.remove()
-            del self.engine.prepare_model_outputs
+
+    def _decoder(self) -> nn.Module:
+        """What the fused forward of ``verl.models.transformers.dense_common`` calls before its kernel."""
+        module = getattr(self.engine.module, "_fsdp_wrapped_module", self.engine.module)
+        return (module.get_base_model() if hasattr(module, "get_base_model") else module).model
+
+    def _held_here(self, micro_batch: TensorDict, padding: int) -> _MicroBatch:
+        """The tokens that this rank computes, and where.
+
+        Args:
+            micro_batch: what goes into the model.
+            padding: positions that verl appends to a packed micro-batch.
+        """
+        from verl.utils import tensordict_utils as tu
+
+        tokens = SlottedTokens.of_micro_batch(micro_batch)
+        if not tu.get_non_tensor_data(micro_batch, key="use_remove_padding", default=True):
+            width = int(micro_batch["input_ids"].offsets().diff().max())
+            return _MicroBatch(tokens, tokens.row * width + tokens.position - tokens.start)
+        if not self.engine.use_ulysses_sp:
+            return _MicroBatch(tokens, tokens.position)
+        ranks = self.engine.ulysses_parallel_group
+        length = (micro_batch["input_ids"].values().shape[0] + padding) // ranks.size()
+        place = tokens.position - ranks.rank() * length
+        here = (place >= 0) & (place < length)
+        return _MicroBatch(tokens[here], place[here])
 
 
-def _places(tokens: SlottedTokens, micro_batch: TensorDict) -> Tensor:
-    """[t] place that predicts each token, in the flattened output of a packed or padded micro-batch."""
-    from verl.utils import tensordict_utils as tu
+class _MicroBatch:
+    """The t tokens of a micro-batch that this rank computes."""
 
-    if tu.get_non_tensor_data(micro_batch, key="use_remove_padding", default=True):
-        return tokens.position
-    width = int(micro_batch["input_ids"].offsets().diff().max())
-    return tokens.row * width + tokens.position - tokens.start
+    def __init__(self, tokens: SlottedTokens, place: Tensor) -> None:
+        """Start with the tokens and the place [t] that predicts each in this rank's flattened hidden states."""
+        self.tokens, self.place = tokens, place
+
+    def observe(self, hidden: Tensor, layer: nn.Linear, recording: Recording, *, fused: bool) -> None:
+        """Take the hidden states while the output layer's weight is whole on this rank."""
+        if recording.rows is None:
+            recording.rows = _output_rows(layer, recording.entries)
+        self.states = _flat(hidden)[self.place]
+        if fused:
+            few, temperature = recording.unchecked, self.tokens.temperature
+            logits_tV = nn.functional.linear(self.states[few].float(), layer.weight.detach().float(), layer.bias)
+            self.label_logits = recording.rows.label_logits(self.states, self.tokens.token_ids) / temperature
+            self.log_sums = torch.logsumexp(logits_tV / temperature[few, None], dim=-1)
+
+    def read_logits(self, logits: Tensor, recording: Recording) -> None:
+        """Take the tokens' own logits, rounded as verl rounds them, and check them."""
+        few, tokens = recording.unchecked, self.tokens
+        chosen = logits[self.place, tokens.token_ids]
+        self.label_logits = (chosen / tokens.temperature.to(chosen.dtype)).float()
+        logits_tV, ids = logits[self.place[few]].float(), tokens.token_ids[few]
+        check_output_layer(recording.rows, self.states[few], ids, logits_tV, ids)
+        self.log_sums = torch.logsumexp(logits_tV / tokens.temperature[few, None], dim=-1)
+
+    def write(self, log_probs: Tensor, recording: Recording) -> None:
+        """Hand everything over, with verl's log-probs of all positions."""
+        tokens = self.tokens
+        recording.write(tokens.slot, self.states, log_probs[tokens.position], self.label_logits, self.log_sums)
 
 
 def _flat(tensor: Tensor) -> Tensor:
     """[tokens, N] from the [1, tokens, N] of a packed or the [b, width, N] of a padded micro-batch."""
     return tensor.reshape(-1, tensor.shape[-1])
-
-
-def _label_logits(logits: Tensor, place: Tensor, tokens: SlottedTokens) -> Tensor:
-    """[t] float32: logit/temperature of the token itself, rounded as verl rounds it."""
-    chosen = logits[place, tokens.token_ids]
-    return (chosen / tokens.temperature.to(chosen.dtype)).float()
 
 
 def _output_rows(layer: nn.Linear, entries: Tensor | None) -> OutputRows:

@@ -20,6 +20,7 @@ from verl_nthr.influence.features import OutputRows
 from verl_nthr.influence.sharding import Sharding, VocabularyShard
 from verl_nthr.integration.recording import Recording, check_output_layer
 from verl_nthr.integration.slots import SlottedTokens
+from verl_nthr.integration.standing_in import standing_in
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -100,8 +101,8 @@ class MegatronCapture:
             return model_output
 
         with (
-            _standing_in(engine, "prepare_model_inputs", prepare_model_inputs),
-            _standing_in(engine, "prepare_model_outputs", prepare_model_outputs),
+            standing_in(engine, "prepare_model_inputs", prepare_model_inputs),
+            standing_in(engine, "prepare_model_outputs", prepare_model_outputs),
             _seen_fused(observe) if engine.engine_config.use_fused_kernels else _seen_by_hook(self._layer(), observe),
         ):
             yield
@@ -225,22 +226,8 @@ def _seen_fused(observe: Observer) -> Iterator[None]:
         observe(hidden, weight, None)
         return original(hidden, weight, *args)
 
-    with _standing_in(model_forward_fused, "linear_cross_entropy", linear_cross_entropy):
+    with standing_in(model_forward_fused, "linear_cross_entropy", linear_cross_entropy):
         yield
-
-
-@contextmanager
-def _standing_in(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """``owner.name`` is ``function`` while the context is open."""
-    own = vars(owner).get(name)
-    setattr(owner, name, function)
-    try:
-        yield
-    finally:
-        if own is None:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, own)
 
 
 def _output_rows(weight: Tensor, shard: VocabularyShard, entries: Tensor | None) -> OutputRows:
