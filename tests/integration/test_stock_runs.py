@@ -17,7 +17,7 @@ from verl_nthr.cpu import environment, overrides
 ESTIMATORS = ("grpo", "rloo")
 
 
-def stock_outputs(model: str, answer: str) -> None:
+def stock_outputs(models: str, answer: str) -> None:
     """Old-log-prob pass, advantages of several estimators and registries, as this process's plugins leave them."""
     import numpy as np
     import torch.distributed as dist
@@ -27,7 +27,7 @@ def stock_outputs(model: str, answer: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=0, world_size=1)
         rows, case = make_rows(0, vocab_size=70), Case("fsdp2", packed=True, dynamic=True)
-        engine = build_engine(model, case)
+        engine = build_engine(models, case)
         with engine.eval_mode():
             outputs = engine.infer_batch(make_data(rows, list(range(12)), case))["model_output"]
         dist.destroy_process_group()
@@ -58,7 +58,7 @@ def test_another_estimator_gives_the_same_numbers_with_and_without_the_plugin(tm
     answers = {}
     for name, plugins in (("with", "nthr,nthr_cpu_platform"), ("without", "nthr_cpu_platform")):
         answer = tmp_path / f"{name}.pt"
-        call = f"stock_outputs({str(tmp_path / 'model')!r}, {str(answer)!r})"
+        call = f"stock_outputs({str(tmp_path)!r}, {str(answer)!r})"
         run_python(f"from tests.integration.test_stock_runs import stock_outputs; {call}", plugins=plugins)
         answers[name] = torch.load(answer)
     assert set(answers["with"]) == {"log_probs", "entropy", *ESTIMATORS}

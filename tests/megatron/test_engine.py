@@ -21,6 +21,7 @@ REFUSALS = {
     "models with images": ("model_config.hf_config", "vision_config", {}),
     "FP8": ("tf_config", "fp8", "e4m3"),
     "adapters": ("", "peft_cls", object()),
+    "a contiguous context-parallel layout": ("tf_config", "experimental_attention_variant", "dsv4_hybrid"),
     "dynamic context parallelism": ("engine_config", "dynamic_context_parallel", True),
 }
 

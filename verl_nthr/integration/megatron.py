@@ -51,6 +51,7 @@ class MegatronCapture:
             "adapters": engine.peft_cls is not None,
             "dynamic context parallelism": engine.engine_config.dynamic_context_parallel,
             "FP8": bool(engine.tf_config.fp8),
+            "a contiguous context-parallel layout": engine._get_context_parallel_layout(self._model()) != "zigzag",
             "an output layer with a bias": self._layer().bias is not None,
         }
         for reason, applies in reasons.items():
@@ -107,11 +108,15 @@ class MegatronCapture:
         ):
             yield
 
-    def _layer(self) -> nn.Module:
-        """The output layer, a ``ColumnParallelLinear``; with tied embeddings it may own no weight."""
+    def _model(self) -> nn.Module:
+        """The last part of the model that this rank holds."""
         from verl.utils.megatron_utils import unwrap_model
 
-        model = unwrap_model(self.engine.module[-1])
+        return unwrap_model(self.engine.module[-1])
+
+    def _layer(self) -> nn.Module:
+        """The output layer, a ``ColumnParallelLinear``; with tied embeddings it may own no weight."""
+        model = self._model()
         return getattr(model, "language_model", model).output_layer
 
     def _observe(
@@ -142,7 +147,7 @@ class MegatronCapture:
             label_logits[owned] = (
                 recording.rows.label_logits(states[owned], tokens.token_ids[owned]) / temperature[owned]
             )
-            logits_tV = states[few].float() @ weight.float().T
+            logits_tV = (states[few] @ weight.T).float()
         else:
             chosen = logits[at[0][owned], at[1][owned], column[owned]]
             label_logits[owned] = (chosen / temperature[owned].to(chosen.dtype)).float()
@@ -161,19 +166,15 @@ class MegatronCapture:
         """
         from verl.models.mcore.util import preprocess_bshd_engine, preprocess_thd_engine
         from verl.utils import tensordict_utils as tu
-        from verl.utils.megatron_utils import unwrap_model
 
-        engine, config, input_ids = self.engine, self.engine.engine_config, micro_batch["input_ids"]
+        config, input_ids = self.engine.engine_config, micro_batch["input_ids"]
         total = input_ids.values().shape[0]
         # 0 stands for padding
         numbers = torch.arange(1, total + 1, device=input_ids.device)
         numbers = torch.nested.nested_tensor_from_jagged(numbers, input_ids.offsets())
         if config.use_remove_padding:
-            laid_out, _, _ = preprocess_thd_engine(
-                numbers,
-                pad_to_length_bucket=config.pad_to_length_bucket if config.pad_to_length else None,
-                cp_layout=engine._get_context_parallel_layout(unwrap_model(engine.module[-1])),
-            )
+            bucket = config.pad_to_length_bucket if config.pad_to_length else None
+            laid_out, _, _ = preprocess_thd_engine(numbers, pad_to_length_bucket=bucket)
         else:
             longest = tu.get_non_tensor_data(micro_batch, key="forced_max_seqlen", default=None)
             laid_out, _, _ = preprocess_bshd_engine(numbers, forced_max_seqlen=longest)
