@@ -77,16 +77,17 @@ class Sharding:
         Raises:
             Exception: the error that this rank kept, or RuntimeError if another rank kept one.
         """
-        failures = torch.tensor([int(self._error is not None)], device=device)
-        for group in self._axes:
-            if _size(group) > 1:
-                dist.all_reduce(failures, group=group)
+        failures = 0
+        if self.size > 1:
+            flag = torch.tensor([int(self._error is not None)], device=device)
+            for group in self._axes:
+                if _size(group) > 1:
+                    dist.all_reduce(flag, group=group)
+            failures = int(flag.item())
         if self._error is not None:
             raise self._error
-        if failures.item():
-            raise RuntimeError(
-                f"NTHR failed on {failures.item()} other rank(s) of {self.size}; their logs hold the error"
-            )
+        if failures:
+            raise RuntimeError(f"NTHR failed on {failures} other rank(s) of {self.size}; their logs hold the error")
 
     def sum_over_tokens(self, *tensors: Tensor) -> None:
         """Sum tensors of equal shapes over the ranks that hold other tokens, in place.
