@@ -1,0 +1,253 @@
+"""What this package takes for granted of verl's functions, read from verl's sources without importing them.
+
+``python -m tests.integration.contracts [VERSION]`` downloads a version (the newest by default) and says what differs.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TRAINER = "verl/trainer/ppo/v1/trainer_base.py"
+FSDP = "verl/workers/engine/fsdp/transformer_impl.py"
+MEGATRON = "verl/workers/engine/megatron/transformer_impl.py"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One function of verl that is overridden, stood in for, or called."""
+
+    file: str
+    """Below the folder that verl is installed in."""
+
+    name: str
+    """Of the function, with its class."""
+
+    whole: bool
+    """Whether the body matters too, not the signature alone."""
+
+    digest: str
+    """Of what matters, without annotations, comments, docstring and layout."""
+
+    look_at: str
+    """What to check in this package when it has changed."""
+
+
+def digest(root: Path, file: str, name: str, whole: bool) -> str | None:
+    """The digest of a function below ``root``; None if it is not there."""
+    path = root / file
+    if not path.is_file():
+        return None
+    nodes: list[ast.stmt] = ast.parse(path.read_text(encoding="utf-8")).body
+    node: ast.stmt | None = None
+    for part in name.split("."):
+        node = next((n for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == part), None)
+        if node is None:
+            return None
+        nodes = node.body
+    assert isinstance(node, ast.FunctionDef)
+    for argument in ast.walk(node.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    code = ast.unparse(node.args) + (ast.unparse(ast.Module(body=body, type_ignores=[])) if whole else "")
+    return hashlib.sha256(code.encode()).hexdigest()[:12]
+
+
+def differences(root: Path) -> Iterator[tuple[Contract, str]]:
+    """The contracts that the verl below ``root`` does not keep, and how."""
+    for contract in CONTRACTS:
+        found = digest(root, contract.file, contract.name, contract.whole)
+        if found is None:
+            yield contract, "is gone"
+        elif found != contract.digest:
+            yield contract, f"has changed ({found}, not {contract.digest})"
+
+
+def describe(root: Path) -> str:
+    """One paragraph for each difference; empty if there is none."""
+    return "\n".join(f"{c.file}: {c.name} {how}.\n    {c.look_at}" for c, how in differences(root))
+
+
+CONTRACTS: tuple[Contract, ...] = (
+    Contract(
+        "verl/utils/config.py",
+        "validate_config",
+        False,
+        "828961ede61f",
+        "integration/checks.py wraps it: main_ppo must still call it with the whole configuration before Ray starts.",
+    ),
+    Contract(
+        TRAINER,
+        "PPOTrainer._compute_old_log_prob",
+        True,
+        "130d29cec801",
+        "integration/trainer.py wraps it: extra info must reach infer_batch in the workers.",
+    ),
+    Contract(
+        TRAINER,
+        "PPOTrainer._compute_advantage",
+        True,
+        "5ee57ffa2f0d",
+        "integration/trainer.py wraps it: `advantages` must be in TransferQueue when it returns.",
+    ),
+    Contract(
+        TRAINER,
+        "PPOTrainer._step_once",
+        True,
+        "40a39bbe387a",
+        "integration/monitor.py wraps it: the actor's update must be its last act.",
+    ),
+    Contract(
+        "verl/trainer/ppo/v1/utils.py",
+        "compute_advantage_for_multi_trajectories",
+        True,
+        "9f495311f330",
+        "integration/estimators.py wraps it: it must take adv_estimator by keyword and special-case the base's name.",
+    ),
+    Contract(
+        "verl/trainer/ppo/v1/trainer_colocate_async.py",
+        "PPOTrainerColocateAsync.on_sample_end",
+        False,
+        "06c604b332b3",
+        "the colocated trainer must still inherit the wrapped methods.",
+    ),
+    Contract(
+        "verl/trainer/ppo/core_algos.py",
+        "register_adv_est",
+        False,
+        "bafc9757e83b",
+        "integration/estimators.py enters our names with it.",
+    ),
+    Contract(
+        "verl/trainer/ppo/core_algos.py",
+        "get_adv_estimator_fn",
+        False,
+        "bafc9757e83b",
+        "integration/functions.py looks estimators up with it.",
+    ),
+    Contract(
+        "verl/trainer/ppo/core_algos.py",
+        "compute_grpo_outcome_advantage",
+        True,
+        "4523b19d272b",
+        "the base advantage: README and docs describe this one.",
+    ),
+    Contract(
+        "verl/trainer/ppo/core_algos.py",
+        "compute_policy_loss_vanilla",
+        False,
+        "688e1e0695ff",
+        "integration/functions.py calls it.",
+    ),
+    Contract(
+        "verl/workers/engine/base.py",
+        "BaseEngine.infer_batch",
+        True,
+        "cf21efc98069",
+        "integration/worker.py wraps it: `data` first, and `model_output` in what it returns.",
+    ),
+    Contract(
+        "verl/workers/utils/padding.py",
+        "response_from_nested",
+        True,
+        "a95306370b74",
+        "integration/monitor.py cuts log-probs with it.",
+    ),
+    Contract(
+        FSDP,
+        "FSDPEngine.get_data_parallel_group",
+        True,
+        "bb34179da5fc",
+        "integration/fsdp.py: the ranks that hold other tokens; all ranks without Ulysses.",
+    ),
+    Contract(
+        FSDP,
+        "FSDPEngine._gather_and_unpad_packed",
+        True,
+        "a28103e9297f",
+        "integration/fsdp.py: padding is a suffix of the packed sequence, cut into equal parts by Ulysses.",
+    ),
+    Contract(
+        FSDP,
+        "FSDPEngineWithLMHead.prepare_model_inputs",
+        True,
+        "405081190ad1",
+        "integration/fsdp.py stands in: packed or padded layout, `pad_size` among the output arguments.",
+    ),
+    Contract(
+        FSDP,
+        "FSDPEngineWithLMHead.prepare_model_outputs",
+        True,
+        "92f0fde2fd08",
+        "integration/fsdp.py stands in: `output.logits` before the temperature, `log_probs` of all positions.",
+    ),
+    Contract(
+        "verl/models/transformers/dense_common.py",
+        "forward_with_torch_backend",
+        True,
+        "c299dcf87dfc",
+        "integration/fsdp.py hooks `self.model`, whose first output must be what the fused kernel takes.",
+    ),
+    Contract(
+        "verl/models/transformers/dense_common.py",
+        "forward_with_triton_backend",
+        True,
+        "da31fa9feabd",
+        "as forward_with_torch_backend.",
+    ),
+    Contract(
+        MEGATRON,
+        "MegatronEngineWithLMHead.prepare_model_inputs",
+        True,
+        "0cd7235782c9",
+        "integration/megatron.py stands in: called once a micro-batch, before its forward.",
+    ),
+    Contract(
+        MEGATRON,
+        "MegatronEngineWithLMHead.prepare_model_outputs",
+        True,
+        "10e3ae462c2f",
+        "integration/megatron.py stands in: `log_probs` of all positions, after the forward.",
+    ),
+    Contract(
+        "verl/models/mcore/util.py",
+        "preprocess_thd_engine",
+        True,
+        "bc0baebdbf41",
+        "integration/megatron.py lays out the numbers of positions with it.",
+    ),
+    Contract(
+        "verl/models/mcore/util.py",
+        "preprocess_bshd_engine",
+        True,
+        "db9f49a40f77",
+        "as preprocess_thd_engine.",
+    ),
+)
+"""As in verl 0.9.1."""
+
+
+def main(version: str | None) -> int:
+    """Compare a version of verl from the package index; 1 if a contract is not kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = "verl" if version is None else f"verl=={version}"
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--pre", "--dest", folder, wanted]
+        subprocess.run(pip, check=True)
+        (wheel,) = Path(folder).glob("verl-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+        text = describe(Path(folder))
+        print(f"{wheel.name}: {text or 'every contract is kept'}")
+    return 1 if text else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2] or [None]))
