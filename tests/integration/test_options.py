@@ -66,6 +66,7 @@ def test_the_packaged_configuration_is_otherwise_verls() -> None:
         ("+algorithm.nthr.reward_threshold=half", r"algorithm\.nthr\.reward_threshold='half': use a finite number"),
         ("+algorithm.nthr.monitor_freq=-1", r"algorithm\.nthr\.monitor_freq=-1: use a number of steps"),
         ("+algorithm.nthr.monitor_freq=0.5", r"algorithm\.nthr\.monitor_freq=0\.5: use a number of steps"),
+        ("+algorithm.nthr.feature_device=gpu", r"algorithm\.nthr\.feature_device='gpu': use one of auto, device, host"),
         ("+algorithm.nthr.monitor_epsilon=inf", r"algorithm\.nthr\.monitor_epsilon=inf: use a finite number"),
         ("+algorithm.nthr.metric=''", r"algorithm\.nthr\.metric=''"),
         ("+algorithm.nthr=1", r"algorithm\.nthr=1: give options"),

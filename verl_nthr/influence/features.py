@@ -13,7 +13,8 @@ class TokenFeatures:
     """Features of response tokens, in any order; axis T runs over the tokens that this process holds.
 
     Attributes:
-        hidden: [T, D] last hidden state that predicts the token (the input of the output layer), any float dtype.
+        hidden: [T, D] last hidden state that predicts the token (the input of the output layer), any float dtype; it
+            may lie on another device than the rest.
         token_ids: [T] int64, the predicted token.
         log_probs: [T] float32, log π(token) at the sampling temperature.
         log_normalizer: [T] float32, log Σ_v exp(logit_v / temperature) over the full vocabulary.
@@ -32,6 +33,10 @@ class TokenFeatures:
 
     def __len__(self) -> int:
         return self.token_ids.shape[0]
+
+    def hidden_of(self, tokens: Tensor) -> Tensor:
+        """[t, D] float32 hidden states of some tokens [t], where the rest lies."""
+        return self.hidden[tokens.to(self.hidden.device)].to(self.log_probs.device).float()
 
 
 @dataclass(frozen=True)

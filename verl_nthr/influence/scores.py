@@ -52,7 +52,7 @@ def influence_scores(
         scores [T] float32 of this rank's tokens; anchors [R] float32, nan where incorrect or without tokens.
     """
     dim = features.hidden.shape[-1]
-    scores_T = features.hidden.new_zeros(len(features), dtype=torch.float32)
+    scores_T = torch.zeros_like(features.log_probs)
     influence_R, counts_R = scores_T.new_zeros(2, correct.shape[0])
     with sharding.local_work():
         shard = sharding.vocabulary
@@ -121,7 +121,7 @@ def _prediction_errors(
         return
     weight_VD, bias_V = rows.select(vocabulary.token_ids(group))
     for part in tokens.split(max(1, ERROR_BLOCK_ELEMENTS // weight_VD.shape[0])):
-        hidden = features.hidden[part].float()
+        hidden = features.hidden_of(part)
         logits = torch.nn.functional.linear(hidden, weight_VD, bias_V) / features.temperature[part, None]
         errors = (logits - features.log_normalizer[part, None]).exp_().neg_()
         columns, held = vocabulary.locate(group, features.token_ids[part])

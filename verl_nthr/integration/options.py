@@ -12,6 +12,7 @@ from typing import Any
 from verl_nthr.influence.selection import check_beta, check_eta
 
 VOCABULARIES = ("response", "full")
+FEATURE_DEVICES = ("auto", "device", "host")
 REWARD_METRIC = "reward"
 MONITOR_OPTIONS = ("monitor_freq", "monitor_epsilon", "metric", "reward_threshold")
 
@@ -42,6 +43,10 @@ class NTHROptions:
     metric: str = REWARD_METRIC
     """``reward`` is verl's unshaped score; any other name is an entry of the reward's extra info, as ``acc``."""
 
+    feature_device: str = "auto"
+    """Where hidden states wait for the end of the pass: ``device``, ``host``, or ``auto``, which is the device unless
+    they would take more than a tenth of its free memory."""
+
     token_dump_dir: str | None = None
     """Folder for ``<step>.jsonl`` with score, weight, log-prob and entropy of every response token; null for none."""
 
@@ -56,6 +61,8 @@ class NTHROptions:
         object.__setattr__(self, "eta", check_eta(self.eta))
         if self.vocabulary not in VOCABULARIES:
             raise ValueError(f"vocabulary={self.vocabulary!r}: use one of {', '.join(VOCABULARIES)}")
+        if self.feature_device not in FEATURE_DEVICES:
+            raise ValueError(f"feature_device={self.feature_device!r}: use one of {', '.join(FEATURE_DEVICES)}")
         if not isinstance(self.anchor_includes_self, bool):
             raise ValueError(f"anchor_includes_self={self.anchor_includes_self!r}: use true or false")
         for name in ("reward_threshold", "monitor_epsilon"):

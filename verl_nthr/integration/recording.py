@@ -14,6 +14,7 @@ from verl_nthr.influence.sharding import Sharding
 from verl_nthr.integration.slots import TokenSlots
 
 CHECKED_TOKENS = 4
+AUTO_SHARE = 0.1
 
 
 class Recording:
@@ -25,7 +26,13 @@ class Recording:
     """
 
     def __init__(
-        self, slots: TokenSlots, sharding: Sharding, entries: Tensor | None, dim: int, device: torch.device
+        self,
+        slots: TokenSlots,
+        sharding: Sharding,
+        entries: Tensor | None,
+        dim: int,
+        device: torch.device,
+        feature_device: str,
     ) -> None:
         """Start without a token.
 
@@ -35,11 +42,12 @@ class Recording:
             entries: [U] int64 ascending, vocabulary entries whose output rows are wanted; None for all.
             dim: D, size of a hidden state.
             device: where the pass runs.
+            feature_device: "device", "host" or "auto", where hidden states are kept.
         """
         self.slots, self.sharding, self.entries = slots, sharding, entries
         self.rows: OutputRows | None = None
         self.seconds = 0.0
-        self._device = device
+        self._device, self._feature_device = device, feature_device
         self._hidden = torch.empty(0, dim, device=device)
         self._slot = [torch.empty(0, dtype=torch.int64, device=device)]
         self._log_probs, self._label_logits, self._log_sums = ([torch.empty(0, device=device)] for _ in range(3))
@@ -70,16 +78,23 @@ class Recording:
         """
         end = self._count + len(slot)
         if end > self._hidden.shape[0]:
-            room = max(end, 2 * self._count) if self.sharding.spreads_responses else len(self.slots)
-            grown = hidden.new_empty(room, hidden.shape[-1])
-            grown[: self._count] = self._hidden[: self._count]
-            self._hidden = grown
-        self._hidden[self._count : end] = hidden
+            self._hidden = self._enlarged(end, hidden)
+        self._hidden[self._count : end].copy_(hidden, non_blocking=True)
         self._count = end
         self._slot.append(slot)
         self._log_probs.append(log_probs.float())
         self._label_logits.append(label_logits.float())
         self._log_sums.append(log_sums.float())
+
+    def _enlarged(self, tokens: int, like: Tensor) -> Tensor:
+        """A larger buffer with what has been recorded; on the host it has room for all tokens from the start."""
+        room = max(tokens, 2 * self._count) if self.sharding.spreads_responses else len(self.slots)
+        store = store_device(self._feature_device, room * like.shape[-1] * like.element_size(), self._device)
+        on_host = store != self._device
+        room = len(self.slots) if on_host else room
+        enlarged = torch.empty(room, like.shape[-1], dtype=like.dtype, device=store, pin_memory=on_host)
+        enlarged[: self._count] = self._hidden[: self._count]
+        return enlarged
 
     def features(self, group: Tensor, temperature: Tensor) -> tuple[TokenFeatures, Tensor]:
         """The features of this rank's tokens and their slots [T_rank]; a collective of all ranks of the sharding.
@@ -132,6 +147,15 @@ class Recording:
             )
         self.sharding.agree(self._device)
         return features, slot
+
+
+def store_device(feature_device: str, size: int, device: torch.device) -> torch.device:
+    """Where ``size`` bytes of hidden states are to be kept, by the option ``feature_device``; a CPU is its own host."""
+    if device.type == "cpu" or feature_device == "device":
+        return device
+    if feature_device == "auto" and size <= AUTO_SHARE * torch.get_device_module(device).mem_get_info(device)[0]:
+        return device
+    return torch.device("cpu")
 
 
 def check_output_layer(rows: OutputRows, hidden: Tensor, token_ids: Tensor, logits: Tensor, columns: Tensor) -> None:

@@ -89,7 +89,9 @@ class ScoringPass:
             else:
                 self.vocabulary = GroupVocabulary.from_keys(keys, request.num_groups, vocab_size)
                 entries = torch.unique(keys % vocab_size)
-            self.recording = Recording(self.slots, self.sharding, entries, engine_capture.dim(), device)
+            self.recording = Recording(
+                self.slots, self.sharding, entries, engine_capture.dim(), device, request.options.feature_device
+            )
             self._capture = engine_capture.capture(self.recording)
             data[SLOT] = self.slots.column
 
