@@ -33,8 +33,8 @@ class Contract:
     whole: bool
     """Whether the body matters too, not the signature alone."""
 
-    digest: str
-    """Of what matters, without annotations, comments, docstring and layout."""
+    digests: tuple[str, ...]
+    """Of what matters, without annotations, comments, docstring and layout; one for each form that is known to fit."""
 
     look_at: str
     """What to check in this package when it has changed."""
@@ -67,8 +67,8 @@ def differences(root: Path) -> Iterator[tuple[Contract, str]]:
         found = digest(root, contract.file, contract.name, contract.whole)
         if found is None:
             yield contract, "is gone"
-        elif found != contract.digest:
-            yield contract, f"has changed ({found}, not {contract.digest})"
+        elif found not in contract.digests:
+            yield contract, f"has changed ({found}, not {' or '.join(contract.digests)})"
 
 
 def describe(root: Path) -> str:
@@ -81,158 +81,158 @@ CONTRACTS: tuple[Contract, ...] = (
         "verl/utils/config.py",
         "validate_config",
         False,
-        "828961ede61f",
+        ("828961ede61f",),
         "integration/checks.py wraps it: main_ppo must still call it with the whole configuration before Ray starts.",
     ),
     Contract(
         TRAINER,
         "PPOTrainer._compute_old_log_prob",
         True,
-        "130d29cec801",
+        ("130d29cec801",),
         "integration/trainer.py wraps it: extra info must reach infer_batch in the workers.",
     ),
     Contract(
         TRAINER,
         "PPOTrainer._compute_advantage",
         True,
-        "5ee57ffa2f0d",
+        ("5ee57ffa2f0d",),
         "integration/trainer.py wraps it: `advantages` must be in TransferQueue when it returns.",
     ),
     Contract(
         TRAINER,
         "PPOTrainer._step_once",
         True,
-        "40a39bbe387a",
+        ("40a39bbe387a",),
         "integration/monitor.py wraps it: the actor's update must be its last act.",
     ),
     Contract(
         "verl/trainer/ppo/v1/utils.py",
         "compute_advantage_for_multi_trajectories",
         True,
-        "9f495311f330",
+        ("9f495311f330",),
         "integration/estimators.py wraps it: it must take adv_estimator by keyword and special-case the base's name.",
     ),
     Contract(
         "verl/trainer/ppo/v1/trainer_colocate_async.py",
         "PPOTrainerColocateAsync.on_sample_end",
         False,
-        "06c604b332b3",
+        ("06c604b332b3",),
         "the colocated trainer must still inherit the wrapped methods.",
     ),
     Contract(
         "verl/trainer/ppo/core_algos.py",
         "register_adv_est",
         False,
-        "bafc9757e83b",
+        ("bafc9757e83b",),
         "integration/estimators.py enters our names with it.",
     ),
     Contract(
         "verl/trainer/ppo/core_algos.py",
         "get_adv_estimator_fn",
         False,
-        "bafc9757e83b",
+        ("bafc9757e83b",),
         "integration/functions.py looks estimators up with it.",
     ),
     Contract(
         "verl/trainer/ppo/core_algos.py",
         "compute_grpo_outcome_advantage",
         True,
-        "4523b19d272b",
+        ("4523b19d272b",),
         "the base advantage: README and docs describe this one.",
     ),
     Contract(
         "verl/trainer/ppo/core_algos.py",
         "compute_policy_loss_vanilla",
         False,
-        "688e1e0695ff",
+        ("688e1e0695ff",),
         "integration/functions.py calls it.",
     ),
     Contract(
         "verl/workers/engine/base.py",
         "BaseEngine.infer_batch",
         True,
-        "cf21efc98069",
+        ("cf21efc98069",),
         "integration/worker.py wraps it: `data` first, and `model_output` in what it returns.",
     ),
     Contract(
         "verl/workers/utils/padding.py",
         "response_from_nested",
         True,
-        "a95306370b74",
+        ("a95306370b74",),
         "integration/monitor.py cuts log-probs with it.",
     ),
     Contract(
         FSDP,
         "FSDPEngine.get_data_parallel_group",
         True,
-        "bb34179da5fc",
+        ("bb34179da5fc",),
         "integration/fsdp.py: the ranks that hold other tokens; all ranks without Ulysses.",
     ),
     Contract(
         FSDP,
         "FSDPEngine._gather_and_unpad_packed",
         True,
-        "a28103e9297f",
+        ("a28103e9297f",),
         "integration/fsdp.py: padding is a suffix of the packed sequence, cut into equal parts by Ulysses.",
     ),
     Contract(
         FSDP,
         "FSDPEngineWithLMHead.prepare_model_inputs",
         True,
-        "405081190ad1",
+        ("7321210b38da", "405081190ad1"),
         "integration/fsdp.py stands in: packed or padded layout, `pad_size` among the output arguments.",
     ),
     Contract(
         FSDP,
         "FSDPEngineWithLMHead.prepare_model_outputs",
         True,
-        "92f0fde2fd08",
+        ("61ee21968381", "92f0fde2fd08"),
         "integration/fsdp.py stands in: `output.logits` before the temperature, `log_probs` of all positions.",
     ),
     Contract(
         "verl/models/transformers/dense_common.py",
         "forward_with_torch_backend",
         True,
-        "c299dcf87dfc",
+        ("5863d9d4bd8b", "c299dcf87dfc"),
         "integration/fsdp.py hooks `self.model`, whose first output must be what the fused kernel takes.",
     ),
     Contract(
         "verl/models/transformers/dense_common.py",
         "forward_with_triton_backend",
         True,
-        "da31fa9feabd",
+        ("da31fa9feabd",),
         "as forward_with_torch_backend.",
     ),
     Contract(
         MEGATRON,
         "MegatronEngineWithLMHead.prepare_model_inputs",
         True,
-        "0cd7235782c9",
+        ("0cd7235782c9",),
         "integration/megatron.py stands in: called once a micro-batch, before its forward.",
     ),
     Contract(
         MEGATRON,
         "MegatronEngineWithLMHead.prepare_model_outputs",
         True,
-        "10e3ae462c2f",
+        ("10e3ae462c2f",),
         "integration/megatron.py stands in: `log_probs` of all positions, after the forward.",
     ),
     Contract(
         "verl/models/mcore/util.py",
         "preprocess_thd_engine",
         True,
-        "bc0baebdbf41",
+        ("8facad3ae40a", "bc0baebdbf41"),
         "integration/megatron.py lays out the numbers of positions with it.",
     ),
     Contract(
         "verl/models/mcore/util.py",
         "preprocess_bshd_engine",
         True,
-        "db9f49a40f77",
+        ("db9f49a40f77",),
         "as preprocess_thd_engine.",
     ),
 )
-"""As in verl 0.9.1."""
+"""As in verl 0.9.0 and 0.9.1."""
 
 
 def main(version: str | None) -> int:
