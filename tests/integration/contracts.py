@@ -113,13 +113,6 @@ CONTRACTS: tuple[Contract, ...] = (
         "integration/estimators.py wraps it: it must take adv_estimator by keyword and special-case the base's name.",
     ),
     Contract(
-        "verl/trainer/ppo/v1/trainer_colocate_async.py",
-        "PPOTrainerColocateAsync.on_sample_end",
-        False,
-        ("06c604b332b3",),
-        "the colocated trainer must still inherit the wrapped methods.",
-    ),
-    Contract(
         "verl/trainer/ppo/core_algos.py",
         "register_adv_est",
         False,
