@@ -12,10 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from verl_nthr.cli.arguments import positive_float, positive_int
+from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.figures import write_figure
 from verl_nthr.comparison.methods import check_method
 from verl_nthr.comparison.report import markdown, print_report
-from verl_nthr.comparison.run import ComparisonError, run_all
+from verl_nthr.comparison.run import run_all
 from verl_nthr.comparison.settings import METHODS, STEPS, TASKS, Settings
 from verl_nthr.comparison.statistics import summarise
 from verl_nthr.demo.warm_up import WarmUpError
@@ -30,10 +31,6 @@ def main() -> int:
     try:
         for method in args.estimators:
             check_method(method)
-    except ValueError as error:
-        print(f"compare_estimators: {error}", file=sys.stderr)
-        return 1
-    try:
         all_settings = [
             Settings(task, method, seed, args.steps or STEPS[task], args.learning_rate)
             for task in args.tasks

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.comparison.cases import save_untrained_toy
-from verl_nthr.comparison.run import ComparisonError, run_all
+from verl_nthr.comparison.errors import ComparisonError
+from verl_nthr.comparison.run import run_all
 from verl_nthr.comparison.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,39 +60,6 @@ def make_rows(seed: int, vocab_size: int) -> Rows:
     return Rows([prompt_of_group[x] if x >= 0 else [4] for x in group], responses, masks, group, correct)
 
 
-def make_model(folder: Path, *, tied: bool, layers: int = 2) -> None:
-    """A random model whose next-token distributions are far from uniform, with a bias-free output layer."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    from tests.toy import make_tokenizer
-
-    tokenizer = make_tokenizer()
-    config = Qwen2Config(
-        vocab_size=-(-len(tokenizer) // 4) * 4,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        tie_word_embeddings=tied,
-        initializer_range=0.3,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    torch.manual_seed(1)
-    model = Qwen2ForCausalLM(config).float()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "norm" in name:
-                parameter.copy_(1 + 0.3 * torch.randn_like(parameter))
-            if "bias" in name:
-                parameter.copy_(0.3 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
 @dataclass(frozen=True)
 class Case:
     """One way to run the pass."""
@@ -109,7 +75,7 @@ class Case:
     """Ranks that share the tokens of a sequence."""
     fused: bool = False
     adapter: str = ""
-    """Folder of a LoRA adapter, one of :data:`ADAPTERS`."""
+    """Folder of a LoRA adapter, one of :data:`tests.integration.models.ADAPTERS`."""
     padded_to: int = 0
     """Multiple to which a packed micro-batch is padded; 0 for none."""
     offload: bool = False
@@ -127,23 +93,6 @@ class Case:
     def base(self) -> str:
         """Name of the folder of the model without an adapter."""
         return "tied" if self.tied else "untied"
-
-
-ADAPTERS = {"linear": ["q_proj", "down_proj"], "head": ["v_proj", "lm_head"]}
-
-
-def make_adapters(folder: Path) -> None:
-    """Random LoRA adapters for the untied model, and the models that peft merges them into."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    for name, modules in ADAPTERS.items():
-        torch.manual_seed(3)
-        model = AutoModelForCausalLM.from_pretrained(folder / "untied", dtype=torch.float32)
-        config = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=modules, init_lora_weights=False)
-        adapted = get_peft_model(model, config)
-        adapted.save_pretrained(folder / name)
-        adapted.merge_and_unload().save_pretrained(folder / f"merged-{name}")
 
 
 def build_engine(models: str, case: Case) -> Any:

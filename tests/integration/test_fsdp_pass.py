@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.passes import Case, Rows, make_model, make_rows, run_pass
+from tests.integration.models import make_model
+from tests.integration.passes import Case, Rows, make_rows, run_pass
 from tests.integration.references import check_log_probs, check_scores
 from tests.processes import run_ranks
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.integration.passes import Case, build_engine, make_data, make_model, make_rows
+from tests.integration.models import make_model
+from tests.integration.passes import Case, build_engine, make_data, make_rows
 from verl_nthr.cpu import environment, overrides
 
 ESTIMATORS = ("grpo", "rloo")

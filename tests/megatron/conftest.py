@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.passes import Rows, make_model, make_rows
+from tests.integration.models import make_model
+from tests.integration.passes import Rows, make_rows
 
 
 @pytest.fixture(scope="session")

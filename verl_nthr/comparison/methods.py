@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from verl_nthr.comparison.batch import Batch
+from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.policy import Record
 from verl_nthr.influence import nthr_weights
 from verl_nthr.integration.functions import advantages
@@ -19,14 +20,14 @@ def check_method(method: str) -> None:
     """Try a method on a small group.
 
     Raises:
-        ValueError: verl has no such estimator, or it needs more than rewards and groups.
+        ComparisonError: verl has no such estimator, or it needs more than rewards and groups.
     """
     if method in OWN:
         return
     try:
         advantages(method, torch.tensor([0.0, 1.0]), torch.ones(2, 1, dtype=torch.bool), torch.zeros(2).long())
     except (TypeError, ValueError, KeyError, AssertionError) as error:
-        raise ValueError(
+        raise ComparisonError(
             f"--estimators {method}: verl has no such estimator, or it needs more than rewards and groups ({error}); "
             f"use {', '.join(OWN)} or one of verl's as grpo, rloo, grpo_passk"
         ) from error

@@ -11,14 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.settings import TASKS, Settings
 from verl_nthr.demo.arithmetic import draw_splits
 from verl_nthr.demo.toy import HELD_OUT, UNSEEN, Toy, write_model
 from verl_nthr.files import write_whole
-
-
-class ComparisonError(ValueError):
-    """The comparison cannot go on; the message says why and what to do."""
 
 
 def run_all(all_settings: list[Settings], out: Path, jobs: int, report: Callable[[str], None]) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ BASELINE = "grpo"
 CONFIDENCE = 0.95
 WINDOW = 5
 MEASURES = ("greedy_after", "pass_at_k_after", "share_negative", "delta_logp", "spared_fraction")
-CURVES = ("greedy", "share_negative", "delta_logp")
+MONITOR = {"lld/share_negative": "share_negative", "lld/delta_logp/mean": "delta_logp"}
+"""The monitor's entries of a step, by the names that they have here."""
 
 
 def table_of_runs(results: list[dict[str, Any]]) -> pd.DataFrame:
@@ -23,7 +24,6 @@ def table_of_runs(results: list[dict[str, Any]]) -> pd.DataFrame:
     """
     rows = []
     for result in results:
-        steps = _steps(result)
         rows.append(
             {
                 **{name: result["settings"][name] for name in ("task", "method", "seed")},
@@ -32,9 +32,7 @@ def table_of_runs(results: list[dict[str, Any]]) -> pd.DataFrame:
                 "greedy_after": result["greedy"][-1][1],
                 "pass_at_k_before": result["pass_at_k"][0],
                 "pass_at_k_after": result["pass_at_k"][1],
-                "share_negative": steps["lld/share_negative"].mean(),
-                "delta_logp": steps["lld/delta_logp/mean"].mean(),
-                "spared_fraction": steps["spared_fraction"].mean(),
+                **_steps(result).mean(),
             }
         )
     return pd.DataFrame(rows)
@@ -57,13 +55,13 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def curve(results: list[dict[str, Any]], name: str, baseline: list[dict[str, Any]] | None = None) -> pd.DataFrame:
-    """One of :data:`CURVES` over seeds: index step, columns mean, low, high.
+    """A curve over seeds: index step, columns mean, low, high.
 
     The monitor's curves are means over the last :data:`WINDOW` steps, since few responses of a step are correct.
 
     Args:
         results: the runs of one method.
-        name: of the curve.
+        name: "greedy", or one of the values of :data:`MONITOR`.
         baseline: runs whose curves are subtracted seed by seed.
     """
     by_seed = _by_seed(results, name)
@@ -86,9 +84,8 @@ def interval(values: pd.Series) -> dict[str, float | None]:
 
 def _steps(result: dict[str, Any]) -> pd.DataFrame:
     """A row for each step; a step without correct responses has no displacement."""
-    return pd.DataFrame(result["steps"]).reindex(
-        columns=["spared_fraction", "lld/share_negative", "lld/delta_logp/mean"]
-    )
+    steps = pd.DataFrame(result["steps"]).rename(columns=MONITOR)
+    return steps.reindex(columns=["spared_fraction", *MONITOR.values()])
 
 
 def _by_seed(results: list[dict[str, Any]], name: str) -> pd.DataFrame:
@@ -98,8 +95,7 @@ def _by_seed(results: list[dict[str, Any]], name: str) -> pd.DataFrame:
         if name == "greedy":
             row = pd.Series(dict(result["greedy"]))
         else:
-            column = {"share_negative": "lld/share_negative", "delta_logp": "lld/delta_logp/mean"}[name]
-            row = _steps(result)[column].rolling(WINDOW, min_periods=1).mean().rename(lambda place: place + 1)
+            row = _steps(result)[name].rolling(WINDOW, min_periods=1).mean().rename(lambda place: place + 1)
         rows[result["settings"]["seed"]] = row
     return pd.DataFrame(rows).T
 

@@ -19,6 +19,7 @@ from verl_nthr.comparison.policy import forward
 from verl_nthr.comparison.settings import TASKS, Settings
 from verl_nthr.demo.arithmetic import Splits
 from verl_nthr.demo.warm_up import greedy_accuracy
+from verl_nthr.influence.selection import success_rates
 from verl_nthr.integration.functions import policy_loss
 from verl_nthr.integration.monitor import displacement_metrics
 
@@ -103,7 +104,7 @@ class Run:
 
 def _spared_fraction(batch: Batch, spared: Tensor) -> float:
     """Of the tokens of wrong answers in mixed groups."""
-    rates = [float(batch.correct[batch.group == group].float().mean()) for group in batch.group]
-    mixed = torch.tensor([0.0 < rate < 1.0 for rate in rates])
+    rate = success_rates(batch.group, batch.correct, int(batch.group.max()) + 1)[batch.group]
+    mixed = (rate > 0) & (rate < 1)
     candidates = batch.mask & (mixed & ~batch.correct)[:, None]
     return float(spared.sum() / candidates.sum()) if candidates.any() else 0.0
