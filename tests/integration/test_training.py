@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import signal
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +12,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.integration.runs import LONGEST, TEMPERATURE, THRESHOLD, train
 from tests.toy import ToyPaths, make_toy
 from verl_nthr import nthr_weights_reference
-from verl_nthr.cpu import environment, overrides
 
-TEMPERATURE, BETA, THRESHOLD, EPSILON = 0.8, 0.02, 0.14, 0.05
-LONGEST = 20
+BETA, EPSILON = 0.02, 0.05
 WITHOUT_SPECIAL_TOKENS = f"""
 def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_):
     return float(len(solution_str) == {LONGEST})
@@ -43,46 +37,7 @@ METRICS = {
     "timing_s/lld_monitor",
     "critic/advantages/mean",
 }
-
-
 MONITOR = ["+algorithm.nthr.monitor_freq=1", f"+algorithm.nthr.monitor_epsilon={EPSILON}"]
-
-
-def train(toy: ToyPaths, workers: int, out: Path, reward: Path, algorithm: list[str]) -> list[dict[str, float]]:
-    """Two steps of 6 prompts × 5 responses, with dynamic batches; two workers share the groups. Returns the metrics."""
-    with tempfile.TemporaryDirectory(prefix="vn") as scratch:
-        command = [
-            *[sys.executable, "-m", "verl.trainer.main_ppo", *overrides(workers, f"{scratch}/ray")],
-            *[*algorithm, f"+algorithm.nthr.reward_threshold={THRESHOLD}"],
-            f"data.train_files={toy.train}",
-            f"data.val_files={toy.test}",
-            *["data.train_batch_size=6", "data.max_prompt_length=48", f"data.max_response_length={LONGEST}"],
-            f"actor_rollout_ref.model.path={toy.model}",
-            *["actor_rollout_ref.rollout.n=5", f"actor_rollout_ref.rollout.temperature={TEMPERATURE}"],
-            *["actor_rollout_ref.rollout.max_model_len=80"],
-            *["actor_rollout_ref.actor.optim.lr=1e-3", "actor_rollout_ref.actor.ppo_mini_batch_size=6"],
-            *["actor_rollout_ref.actor.use_dynamic_bsz=True", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=512"],
-            *["actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True"],
-            *["actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=512"],
-            *[f"reward.custom_reward_function.path={reward}", "reward.custom_reward_function.name=compute_score"],
-            f"trainer.rollout_data_dir={out / 'rollouts'}",
-            *["trainer.logger=[console,file]", "trainer.total_training_steps=2", "trainer.val_before_train=False"],
-            *["trainer.test_freq=-1", "trainer.save_freq=1", "trainer.resume_mode=disable"],
-            *["actor_rollout_ref.actor.checkpoint.save_contents=[model,hf_model]", f"trainer.default_local_dir={out}"],
-            f"hydra.run.dir={scratch}/hydra",
-        ]
-        variables = os.environ | environment() | {"VERL_FILE_LOGGER_PATH": str(out / "metrics.jsonl")}
-        with (out / "train.log").open("w") as log:
-            run = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-            try:
-                code = run.wait(timeout=540)
-            finally:
-                if run.poll() is None:
-                    os.killpg(run.pid, signal.SIGKILL)
-        assert code == 0, (out / "train.log").read_text()[-4000:]
-    steps = [json.loads(line)["data"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert len(steps) == 2
-    return steps
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +63,7 @@ def test_an_asynchronous_run_on_fsdp1_with_fused_kernels(toy: ToyPaths, tmp_path
 def check_run(toy: ToyPaths, tmp_path: Path, workers: int, settings: list[str]) -> None:
     """Train, and compare the first step's dump and metrics with what Hugging Face and the double sums give."""
     own = [f"+algorithm.nthr.beta={BETA}", f"+algorithm.nthr.token_dump_dir={tmp_path}"]
-    steps = train(toy, workers, tmp_path, toy.reward, ["algorithm.adv_estimator=nthr", *own, *MONITOR, *settings])
+    steps = train(toy, tmp_path, ["algorithm.adv_estimator=nthr", *own, *MONITOR, *settings], workers=workers)
     records = [json.loads(line) for line in (tmp_path / "1.jsonl").read_text().splitlines()]
     assert len(records) == 30
     compare_with_hugging_face(toy, records)
@@ -130,7 +85,8 @@ def check_run(toy: ToyPaths, tmp_path: Path, workers: int, settings: list[str]) 
 def test_the_monitor_of_a_grpo_run(toy: ToyPaths, tmp_path: Path) -> None:
     reward = tmp_path / "reward.py"
     reward.write_text(WITHOUT_SPECIAL_TOKENS)
-    steps = train(toy, 1, tmp_path, reward, ["algorithm.adv_estimator=grpo", *MONITOR])
+    scorer = f"reward.custom_reward_function.path={reward}"
+    steps = train(toy, tmp_path, ["algorithm.adv_estimator=grpo", scorer, *MONITOR])
     for metrics in steps:
         assert set(metrics) >= {name for name in METRICS if "lld" in name}
         assert not any(name.startswith("nthr/") and not name.startswith("nthr/lld/") for name in metrics)

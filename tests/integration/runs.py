@@ -1,0 +1,63 @@
+"""Runs of stock ``python -m verl.trainer.main_ppo`` on the CPU platform, on the toy, for the tests of training."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.toy import ToyPaths
+from verl_nthr.cpu import environment, overrides
+
+TEMPERATURE, THRESHOLD, LONGEST = 0.8, 0.14, 20
+
+
+def train(
+    toy: ToyPaths, out: Path, settings: Sequence[str], *, workers: int = 1, steps: int = 2, timeout: float = 540
+) -> list[dict[str, float]]:
+    """Train for ``steps`` steps of 6 prompts × 5 responses with dynamic batches, and return each step's metrics.
+
+    ``settings`` come last on the command line, and so win. ``out`` gets ``train.log``, ``metrics.jsonl``, verl's
+    ``rollouts/`` and a checkpoint of every step. A run that fails raises an AssertionError with the end of its log; one
+    that lasts longer than ``timeout`` seconds is killed, children included.
+    """
+    with tempfile.TemporaryDirectory(prefix="vn") as scratch:
+        command = [
+            *[sys.executable, "-m", "verl.trainer.main_ppo", *overrides(workers, f"{scratch}/ray")],
+            f"+algorithm.nthr.reward_threshold={THRESHOLD}",
+            f"data.train_files={toy.train}",
+            f"data.val_files={toy.test}",
+            *["data.train_batch_size=6", "data.max_prompt_length=48", f"data.max_response_length={LONGEST}"],
+            f"actor_rollout_ref.model.path={toy.model}",
+            *["actor_rollout_ref.rollout.n=5", f"actor_rollout_ref.rollout.temperature={TEMPERATURE}"],
+            *["actor_rollout_ref.rollout.max_model_len=80"],
+            *["actor_rollout_ref.actor.optim.lr=1e-3", "actor_rollout_ref.actor.ppo_mini_batch_size=6"],
+            *["actor_rollout_ref.actor.use_dynamic_bsz=True", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=512"],
+            *["actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True"],
+            *["actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu=512"],
+            *[f"reward.custom_reward_function.path={toy.reward}", "reward.custom_reward_function.name=compute_score"],
+            f"trainer.rollout_data_dir={out / 'rollouts'}",
+            *["trainer.logger=[console,file]", f"trainer.total_training_steps={steps}"],
+            *["trainer.val_before_train=False", "trainer.test_freq=-1"],
+            *["trainer.save_freq=1", "trainer.resume_mode=disable", f"trainer.default_local_dir={out}"],
+            "actor_rollout_ref.actor.checkpoint.save_contents=[model,hf_model]",
+            f"hydra.run.dir={scratch}/hydra",
+            *settings,
+        ]
+        variables = os.environ | environment() | {"VERL_FILE_LOGGER_PATH": str(out / "metrics.jsonl")}
+        with (out / "train.log").open("w") as log:
+            run = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            try:
+                code = run.wait(timeout=timeout)
+            finally:
+                if run.poll() is None:
+                    os.killpg(run.pid, signal.SIGKILL)
+        assert code == 0, (out / "train.log").read_text()[-4000:]
+    metrics = [json.loads(line)["data"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert len(metrics) == steps
+    return metrics
