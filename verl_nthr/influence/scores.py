@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from verl_nthr.influence.features import OutputRows, TokenFeatures
 from verl_nthr.influence.sharding import Sharding
@@ -65,14 +66,14 @@ def influence_scores(
     for groups in _reduction_chunks(vocabulary, dim):
         sizes = [entries.size(group) * dim for group in groups]
         flat = scores_T.new_zeros(sum(sizes))
-        with sharding.local_work():
+        with sharding.local_work(), record_function("nthr.direction"):
             for group, block in zip(groups, flat.split(sizes), strict=True):
                 tokens = tokens_by_group[group]
                 _add_outer_products(block.view(-1, dim), features, tokens[is_correct_T[tokens]], rows, entries, group)
         sharding.sum_over_tokens(flat)
         for group, block in zip(groups, flat.split(sizes), strict=True):
             tokens, direction_VD = tokens_by_group[group], block.view(-1, dim)
-            with sharding.local_work():
+            with sharding.local_work(), record_function("nthr.scores"):
                 for part, hidden, errors in _prediction_errors(features, tokens, rows, entries, group):
                     scores_T[part] = torch.linalg.vecdot(errors, hidden @ direction_VD.T)
             if not anchor_includes_self:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.profiler import record_function
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,11 @@ class Sharding:
         return torch.unique(torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)]))
 
     def _sum(self, group: dist.ProcessGroup | None, tensors: tuple[Tensor, ...]) -> None:
-        self.agree(tensors[0].device)
-        if _size(group) > 1:
-            for tensor in tensors:
-                dist.all_reduce(tensor, group=group)
+        with record_function("nthr.reduction"):
+            self.agree(tensors[0].device)
+            if _size(group) > 1:
+                for tensor in tensors:
+                    dist.all_reduce(tensor, group=group)
 
 
 def _size(group: dist.ProcessGroup | None) -> int:

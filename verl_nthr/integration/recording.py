@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from verl_nthr.influence.features import OutputRows, TokenFeatures
 from verl_nthr.influence.sharding import Sharding
@@ -57,7 +58,7 @@ class Recording:
     def local_work(self) -> Iterator[None]:
         """Work of this rank alone, timed; an error is raised on every rank by the next collective."""
         start = time.perf_counter()
-        with self.sharding.local_work():
+        with self.sharding.local_work(), record_function("nthr.capture"):
             yield
         self.seconds += time.perf_counter() - start
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import wrapt
 from torch import Tensor
+from torch.profiler import record_function
 
 from verl_nthr.influence.scores import influence_scores
 from verl_nthr.influence.selection import penalty_factor, select_tokens, success_rates, thresholds
@@ -74,7 +75,7 @@ class ScoringPass:
         self.data, self.request, self.device = data, request, device
         self.seconds = 0.0
         self.sharding = engine_capture.sharding()
-        with self._timed():
+        with self._timed(), record_function("nthr.vocabulary"):
             with self.sharding.local_work():
                 engine_capture.check_model()
                 vocab_size = engine_capture.vocab_size()
