@@ -12,6 +12,7 @@ from tests.influence.batches import largest_error, random_batch
 from tests.processes import run_ranks
 from verl_nthr import nthr_weights_reference
 from verl_nthr.influence import scores as scores_module
+from verl_nthr.influence import segments
 from verl_nthr.influence.features import OutputRows, TokenFeatures
 from verl_nthr.influence.scores import influence_scores
 from verl_nthr.influence.sharding import Sharding, VocabularyShard
@@ -83,7 +84,7 @@ def groups_of(cut: Cut, rank: int, world_size: int) -> tuple[dist.ProcessGroup, 
 
 def sharded_scores(rank: int, cuts: list[Cut]) -> list[tuple[list[int], list[float], list[float]]]:
     scores_module.REDUCTION_ELEMENTS = 120  # several reductions
-    scores_module.ERROR_BLOCK_ELEMENTS = 30  # several blocks of tokens
+    segments.BLOCK_ELEMENTS = 30  # several blocks of tokens
     answers = []
     for cut in cuts:
         batch = random_batch(cut.seed, group_sizes=GROUPS, vocab_size=cut.vocab_size)

@@ -1,10 +1,12 @@
 """Influence scores s_t = g_tᵀ M⁺ h_t of response tokens (arXiv 2505.18830, Eq. 7 and App. 7.4).
 
-Axes: T tokens of this process, D hidden size, V the group's vocabulary, R responses of the batch, G prompt groups.
+Axes: T tokens of this process, D hidden size, V the group's vocabulary, N entries of all groups' vocabularies,
+R responses of the batch, G prompt groups, S runs of tokens.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -12,12 +14,13 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from verl_nthr.influence.features import OutputRows, TokenFeatures
+from verl_nthr.influence.prediction_errors import PredictionErrors
+from verl_nthr.influence.segments import Segments, plan_buckets
 from verl_nthr.influence.sharding import Sharding
 from verl_nthr.influence.vocabulary import GroupVocabulary
 
-# float32 elements: of one [tokens, V] block of prediction errors, and of the M⁺ of the groups reduced together
-ERROR_BLOCK_ELEMENTS = 1 << 26
 REDUCTION_ELEMENTS = 1 << 29
+"""Float32 elements of the M⁺ of the groups that are reduced together."""
 
 
 def influence_scores(
@@ -52,50 +55,35 @@ def influence_scores(
     Returns:
         scores [T] float32 of this rank's tokens; anchors [R] float32, nan where incorrect or without tokens.
     """
-    dim = features.hidden.shape[-1]
     scores_T = torch.zeros_like(features.log_probs)
-    influence_R, counts_R = scores_T.new_zeros(2, correct.shape[0])
+    sums_2R = scores_T.new_zeros(2, correct.shape[0])
+    influence_R, counts_R = sums_2R
     with sharding.local_work():
-        shard = sharding.vocabulary
-        entries = vocabulary if shard is None else vocabulary.part(shard.start, shard.stop)
-        tokens_by_group = _tokens_by_group(features.group, vocabulary.num_groups)
-        is_correct_T = correct[features.response]
-    sharding.agree(scores_T.device)
+        scorer = _Scorer(features, rows, vocabulary, correct, sharding)
     if not anchor_includes_self:
-        correct_by_group = _correct_responses(features, is_correct_T, correct.shape[0], vocabulary.num_groups, sharding)
-    for groups in _reduction_chunks(vocabulary, dim):
-        sizes = [entries.size(group) * dim for group in groups]
-        flat = scores_T.new_zeros(sum(sizes))
+        correct_keys = scores_T.new_zeros(0, dtype=torch.int64)
+        with sharding.local_work():
+            correct_keys = scorer.correct_responses()
+        correct_keys = sharding.union(correct_keys)
+    for groups in _reduction_chunks(vocabulary, features.hidden.shape[-1]):
         with sharding.local_work(), record_function("nthr.direction"):
-            for group, block in zip(groups, flat.split(sizes), strict=True):
-                tokens = tokens_by_group[group]
-                _add_outer_products(block.view(-1, dim), features, tokens[is_correct_T[tokens]], rows, entries, group)
-        sharding.sum_over_tokens(flat)
-        for group, block in zip(groups, flat.split(sizes), strict=True):
-            tokens, direction_VD = tokens_by_group[group], block.view(-1, dim)
-            with sharding.local_work(), record_function("nthr.scores"):
-                for part, hidden, errors in _prediction_errors(features, tokens, rows, entries, group):
-                    scores_T[part] = torch.linalg.vecdot(errors, hidden @ direction_VD.T)
-            if not anchor_includes_self:
-                for response in correct_by_group[group]:
-                    mine = tokens[features.response[tokens] == response]
-                    influence_R[response] = _influence_of_others(
-                        direction_VD, features, mine, rows, entries, group, sharding
-                    )
+            scorer.sum_directions(groups)
+        sharding.agree(scores_T.device)
+        sharding.sum_over_tokens(scorer.directions_ND)
+        with sharding.local_work(), record_function("nthr.scores"):
+            scorer.add_scores(scores_T)
+        if not anchor_includes_self:
+            scorer.add_influence_on_others(influence_R, correct_keys)
     sharding.sum_over_vocabulary(scores_T)
     with sharding.local_work():
         counts_R.index_add_(0, features.response, torch.ones_like(scores_T))
         if anchor_includes_self:
             influence_R.index_add_(0, features.response, scores_T)
-    sharding.sum_over_tokens(influence_R, counts_R)
+    sharding.sum_over_tokens(sums_2R)
     if not anchor_includes_self:
         sharding.sum_over_vocabulary(influence_R)
+    sharding.agree(scores_T.device)
     return scores_T, torch.where(correct, influence_R / counts_R, torch.nan)
-
-
-def _tokens_by_group(group: Tensor, num_groups: int) -> tuple[Tensor, ...]:
-    order = torch.argsort(group, stable=True)
-    return order.split(torch.bincount(group, minlength=num_groups).tolist())
 
 
 def _reduction_chunks(vocabulary: GroupVocabulary, dim: int) -> Iterator[range]:
@@ -114,63 +102,107 @@ def _reduction_chunks(vocabulary: GroupVocabulary, dim: int) -> Iterator[range]:
         yield range(start, vocabulary.num_groups)
 
 
-def _prediction_errors(
-    features: TokenFeatures, tokens: Tensor, rows: OutputRows, vocabulary: GroupVocabulary, group: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Blocks of a group's ``tokens``: their indices [t], float32 hidden states [t, D] and g [t, V]."""
-    if not len(tokens) or not vocabulary.size(group):
-        return
-    weight_VD, bias_V = rows.select(vocabulary.token_ids(group))
-    for part in tokens.split(max(1, ERROR_BLOCK_ELEMENTS // weight_VD.shape[0])):
-        hidden = features.hidden_of(part)
-        logits = torch.nn.functional.linear(hidden, weight_VD, bias_V) / features.temperature[part, None]
-        errors = (logits - features.log_normalizer[part, None]).exp_().neg_()
-        columns, held = vocabulary.locate(group, features.token_ids[part])
-        columns, held = columns[:, None], held[:, None]
-        # 1 − π_y without cancellation where π_y is close to 1
-        own = torch.where(held, -torch.expm1(features.log_probs[part, None]), errors.gather(1, columns))
-        errors.scatter_(1, columns, own)
-        yield part, hidden, errors
+class _Scorer:
+    """This rank's part of the work, one run of groups after the other.
 
+    Attributes:
+        directions_ND: −M⁺ of the groups of :meth:`sum_directions`, one below the other; a row of zeros follows them.
+    """
 
-def _add_outer_products(
-    sum_VD: Tensor, features: TokenFeatures, tokens: Tensor, rows: OutputRows, vocabulary: GroupVocabulary, group: int
-) -> None:
-    """sum += Σ_t g_t h_tᵀ."""
-    for _, hidden, errors in _prediction_errors(features, tokens, rows, vocabulary, group):
-        sum_VD.addmm_(errors.T, hidden)
+    def __init__(
+        self,
+        features: TokenFeatures,
+        rows: OutputRows,
+        vocabulary: GroupVocabulary,
+        correct: Tensor,
+        sharding: Sharding,
+    ) -> None:
+        shard = sharding.vocabulary
+        self.vocabulary = vocabulary if shard is None else vocabulary.part(shard.start, shard.stop)
+        self.sharding = sharding
+        self.dim, self.responses = features.hidden.shape[-1], correct.shape[0]
+        # by group, its correct responses first
+        keys = (2 * features.group + ~correct[features.response]) * self.responses + features.response
+        self.keys, order = keys.sort(stable=True)
+        self.errors = PredictionErrors(features, rows, self.vocabulary, order)
+        ends = torch.arange(2 * vocabulary.num_groups + 1, device=order.device) * self.responses
+        self.bounds = torch.searchsorted(self.keys, ends).tolist()
 
+    def sum_directions(self, groups: range) -> None:
+        """−M⁺ = −Σ_{i correct} Σ_k g_{i,k} h_{i,k}ᵀ of some groups, over the tokens of this rank."""
+        self.groups, self.first = groups, self.vocabulary.offsets[groups.start]
+        self.entries = self.vocabulary.offsets[groups.stop] - self.first
+        buffer = torch.zeros(self.entries + 1, self.dim, device=self.keys.device)
+        self.directions_ND, self._buffer = buffer[:-1], buffer
+        starts = [self.bounds[2 * group] for group in groups]
+        ends = [self.bounds[2 * group + 1] for group in groups]
+        for runs in self._buckets(starts, ends):
+            positions, inside = self.errors.entries(runs)
+            outer_SVD = self.errors.outer_products(runs, positions)
+            buffer.index_copy_(0, self._places(positions, inside).flatten(), outer_SVD.flatten(0, 1))
+        buffer[-1] = 0
 
-def _correct_responses(
-    features: TokenFeatures, is_correct_T: Tensor, responses: int, num_groups: int, sharding: Sharding
-) -> list[list[int]]:
-    """Correct responses of each group: those with tokens here, or on any rank if responses are spread over ranks."""
-    keys = features.group.new_zeros(0)
-    with sharding.local_work():
-        keys = torch.unique((features.group * responses + features.response)[is_correct_T])
-    if sharding.spreads_responses:
-        keys = sharding.union(keys)
-    by_group: list[list[int]] = [[] for _ in range(num_groups)]
-    for key in keys.tolist():
-        by_group[key // responses].append(key % responses)
-    return by_group
+    def add_scores(self, scores_T: Tensor) -> None:
+        """Add s_t = g_tᵀ M⁺ h_t of all tokens of the groups, from the M⁺ of all ranks."""
+        starts = [self.bounds[2 * group] for group in self.groups]
+        ends = [self.bounds[2 * group + 2] for group in self.groups]
+        for runs in self._buckets(starts, ends):
+            positions, inside = self.errors.entries(runs)
+            direction_SVD = self._buffer[self._places(positions, inside)]
+            for block in self.errors.blocks(runs, positions):
+                scores_St = torch.linalg.vecdot(block.errors, torch.bmm(block.hidden, direction_SVD.mT))
+                # the padding of a run adds zeros to its last token
+                scores_T.index_add_(0, block.tokens.flatten(), scores_St.flatten())
 
+    def correct_responses(self) -> Tensor:
+        """Keys of the correct responses that have tokens here."""
+        return torch.unique(self.keys[self.keys // self.responses % 2 == 0])
 
-def _influence_of_others(
-    direction_VD: Tensor,
-    features: TokenFeatures,
-    tokens: Tensor,
-    rows: OutputRows,
-    vocabulary: GroupVocabulary,
-    group: int,
-    sharding: Sharding,
-) -> Tensor:
-    """This rank's part of ⟨M_i, M⁺ − M_i⟩_F, where ``tokens`` are all tokens of response i that it holds."""
-    here_VD = torch.zeros_like(direction_VD)
-    with sharding.local_work():
-        _add_outer_products(here_VD, features, tokens, rows, vocabulary, group)
-    own_VD = here_VD
-    if sharding.spreads_responses:
-        own_VD = here_VD.clone()
-        sharding.sum_over_context(own_VD)
-    return (here_VD * (direction_VD - own_VD)).sum()
+    def add_influence_on_others(self, influence_R: Tensor, correct_keys: Tensor) -> None:
+        """Add this rank's part of ⟨M_i, M⁺ − M_i⟩_F of the groups' correct responses; exactly 0 for a lone one.
+
+        Args:
+            influence_R: [R].
+            correct_keys: :meth:`correct_responses` of all ranks.
+        """
+        sharding, runs, planned = self.sharding, Segments([], [], []), []
+        with sharding.local_work():
+            keys = correct_keys.tolist()
+            bounds = torch.stack([torch.searchsorted(self.keys, correct_keys + end) for end in (0, 1)]).tolist()
+            found = [(key // self.responses // 2, start, end) for key, start, end in zip(keys, *bounds, strict=True)]
+            members = Counter(group for group, _, _ in found)
+            wanted = [i for i, (group, _, _) in enumerate(found) if group in self.groups and members[group] > 1]
+            runs = Segments(
+                starts=[found[i][1] for i in wanted],
+                counts=[found[i][2] - found[i][1] for i in wanted],
+                groups=[found[i][0] for i in wanted],
+            )
+            responses = [keys[i] % self.responses for i in wanted]
+            # ranks that share the tokens of a response sum the same buckets
+            planned = [1] * len(runs) if sharding.spreads_responses else runs.counts
+        if sharding.spreads_responses:
+            sharding.agree(influence_R.device)
+        sizes = [self.vocabulary.size(group) for group in runs.groups]
+        for bucket in plan_buckets(planned, sizes, self.dim):
+            with sharding.local_work():
+                positions, inside = self.errors.entries(runs[bucket])
+                here_SVD = self.errors.outer_products(runs[bucket], positions).mul_(inside[..., None])
+                own_SVD = here_SVD.clone() if sharding.spreads_responses else here_SVD
+            if sharding.spreads_responses:
+                sharding.agree(influence_R.device)
+                sharding.sum_over_context(own_SVD)
+            with sharding.local_work():
+                others_SVD = self._buffer[self._places(positions, inside)] - own_SVD
+                index = torch.tensor([responses[i] for i in bucket], device=influence_R.device)
+                influence_R.index_add_(0, index, (here_SVD * others_SVD).sum((1, 2)))
+
+    def _buckets(self, starts: list[int], ends: list[int]) -> Iterator[Segments]:
+        """The groups' runs of tokens, those of similar sizes together."""
+        counts = [end - start for start, end in zip(starts, ends, strict=True)]
+        runs = Segments(starts, counts, self.groups)
+        for bucket in plan_buckets(counts, [self.vocabulary.size(group) for group in self.groups], self.dim):
+            yield runs[bucket]
+
+    def _places(self, positions: Tensor, inside: Tensor) -> Tensor:
+        """Rows [S, V] of :attr:`directions_ND`, the row of zeros for padding."""
+        return torch.where(inside, positions - self.first, self.entries)

@@ -1,7 +1,8 @@
 """Collectives for prompt groups whose tokens, or whose vocabulary, lie on several ranks.
 
-Every rank runs the same collectives in the same order, whatever it holds. Before each of them the ranks agree that all
-are well; an error on one rank is raised on every rank, so that nobody waits for a rank that has left.
+Every rank runs the same collectives in the same order, whatever it holds. Before a collective on what local work made,
+and at the end, the ranks agree that all are well; an error on one rank is raised on every rank, so that nobody waits
+for a rank that has left.
 """
 
 from __future__ import annotations
@@ -90,29 +91,17 @@ class Sharding:
         if failures:
             raise RuntimeError(f"NTHR failed on {failures} other rank(s) of {self.size}; their logs hold the error")
 
-    def sum_over_tokens(self, *tensors: Tensor) -> None:
-        """Sum tensors of equal shapes over the ranks that hold other tokens, in place.
+    def sum_over_tokens(self, tensor: Tensor) -> None:
+        """Sum a tensor of equal shapes over the ranks that hold other tokens, in place."""
+        _sum(tensor, self._tokens)
 
-        Raises:
-            Exception: as :meth:`agree`.
-        """
-        self._sum(self._tokens, tensors)
+    def sum_over_vocabulary(self, tensor: Tensor) -> None:
+        """Sum a tensor of equal shapes over the ranks that own other vocabulary entries, in place."""
+        _sum(tensor, self._axes[1])
 
-    def sum_over_vocabulary(self, *tensors: Tensor) -> None:
-        """Sum tensors of equal shapes over the ranks that own other vocabulary entries, in place.
-
-        Raises:
-            Exception: as :meth:`agree`.
-        """
-        self._sum(self._axes[1], tensors)
-
-    def sum_over_context(self, *tensors: Tensor) -> None:
-        """Sum tensors of equal shapes over the ranks that hold other tokens of the same responses, in place.
-
-        Raises:
-            Exception: as :meth:`agree`.
-        """
-        self._sum(self._context, tensors)
+    def sum_over_context(self, tensor: Tensor) -> None:
+        """Sum a tensor of equal shapes over the ranks that hold other tokens of the same responses, in place."""
+        _sum(tensor, self._context)
 
     def union(self, keys: Tensor) -> Tensor:
         """Ascending unique values of the int64 ``keys`` [N_rank] of all ranks that hold other tokens.
@@ -133,12 +122,11 @@ class Sharding:
         dist.all_gather(gathered, padded, group=self._tokens)
         return torch.unique(torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)]))
 
-    def _sum(self, group: dist.ProcessGroup | None, tensors: tuple[Tensor, ...]) -> None:
+
+def _sum(tensor: Tensor, group: dist.ProcessGroup | None) -> None:
+    if _size(group) > 1:
         with record_function("nthr.reduction"):
-            self.agree(tensors[0].device)
-            if _size(group) > 1:
-                for tensor in tensors:
-                    dist.all_reduce(tensor, group=group)
+            dist.all_reduce(tensor, group=group)
 
 
 def _size(group: dist.ProcessGroup | None) -> int:

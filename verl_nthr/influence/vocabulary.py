@@ -57,23 +57,31 @@ class GroupVocabulary:
         """|V*_x| of the group."""
         return self.offsets[group + 1] - self.offsets[group]
 
-    def token_ids(self, group: int) -> Tensor:
-        """[|V*_x|] int64, ascending."""
+    def token_ids(self, positions: Tensor) -> Tensor:
+        """The token id, int64, of every entry of all groups, given by its position in 0 .. ``offsets[-1]`` − 1."""
         if self.full:
-            return torch.arange(self.start, self.start + self.size(group), device=self.keys.device)
-        return self.keys[self.offsets[group] : self.offsets[group + 1]] - group * self.vocab_size
+            return self.start + positions % self.size(0)
+        return self.keys[positions] % self.vocab_size
 
-    def locate(self, group: int, token_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions of ``token_ids`` [T] within :meth:`token_ids`, and whether they are there at all.
+    def locate(self, group: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Where tokens stand among the entries of their groups, and whether they are there at all.
+
+        Args:
+            group: [T] int64.
+            token_ids: [T] int64.
 
         Returns:
-            columns [T] int64, within 0 .. size-1 also for a token that is not there; held [T] bool.
+            columns [T] int64, counted from the group's first entry, and 0 for a token that is not there; held [T] bool.
         """
-        columns = token_ids - self.start
-        if not self.full:
-            columns = torch.searchsorted(self.keys, token_ids + group * self.vocab_size) - self.offsets[group]
-        columns = columns.clamp(0, self.size(group) - 1)
-        return columns, self.token_ids(group)[columns] == token_ids
+        if self.full:
+            columns = token_ids - self.start
+            held = (columns >= 0) & (columns < self.offsets[-1] // max(1, self.num_groups))
+        else:
+            keys = group * self.vocab_size + token_ids
+            columns = torch.searchsorted(self.keys, keys)
+            held = torch.cat([self.keys, keys.new_tensor([-1])])[columns] == keys
+            columns = columns - torch.tensor(self.offsets, device=keys.device)[group]
+        return torch.where(held, columns, 0), held
 
 
 def vocabulary_keys(group: Tensor, token_ids: Tensor, vocab_size: int) -> Tensor:

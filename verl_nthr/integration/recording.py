@@ -116,9 +116,10 @@ class Recording:
         self.sharding.agree(self._device)
         self.sharding.sum_over_context(records)
         self.sharding.sum_over_vocabulary(label_logits)
-        log_normalizer = label_logits - log_probs
-        checked = slice(len(log_sums))
-        mass[checked] = (log_sums - log_normalizer[checked]).exp()
+        with self.local_work():
+            log_normalizer = label_logits - log_probs
+            checked = slice(len(log_sums))
+            mass[checked] = (log_sums - log_normalizer[checked]).exp()
         self.sharding.sum_over_vocabulary(mass)
         with self.local_work():
             if bool((records != 1).any()):

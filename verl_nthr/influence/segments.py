@@ -1,0 +1,84 @@
+"""Runs of tokens of unequal sizes, padded together with runs of similar sizes.
+
+A product for every prompt group alone keeps neither a GPU nor a CPU busy; one product padded to the largest group is
+mostly padding. Buckets lie between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BLOCK_ELEMENTS = 1 << 24
+"""Float32 elements of one padded block: [S, t, D], [S, t, V] or [S, V, D]."""
+
+PADDING_SHARE = 0.25
+PADDING_ELEMENTS = 1 << 16
+"""Padding that a bucket may have: a share of what it holds, and what costs less than one more bucket."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Runs of neighbouring tokens in some order of all tokens; each belongs to one prompt group.
+
+    Attributes:
+        starts: place of each run's first token.
+        counts: tokens of each run.
+        groups: prompt group of each run.
+    """
+
+    starts: Sequence[int]
+    counts: Sequence[int]
+    groups: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: Sequence[int]) -> Segments:
+        """Some of the runs."""
+        return Segments(*([column[i] for i in index] for column in (self.starts, self.counts, self.groups)))
+
+
+def plan_buckets(counts: Sequence[int], sizes: Sequence[int], dim: int) -> list[list[int]]:
+    """Which runs are padded together: indices of runs, those without tokens or without entries left out.
+
+    Args:
+        counts: tokens of each run.
+        sizes: vocabulary entries of each run.
+        dim: D.
+    """
+    held = [i for i in range(len(counts)) if counts[i] and sizes[i]]
+    # runs of about the same number of entries beside each other, within them by tokens
+    held.sort(key=lambda i: (sizes[i].bit_length(), counts[i]), reverse=True)
+    buckets: list[list[int]] = []
+    used, count, size = 0, 0, 0
+    for i in held:
+        wider, longer = max(size, sizes[i]), max(count, counts[i])
+        runs, area = (len(buckets[-1]) + 1, used + counts[i] * sizes[i]) if buckets else (1, 0)
+        padding = runs * wider * longer - area
+        fits = runs * max(wider * longer, wider * dim, longer * dim) <= BLOCK_ELEMENTS
+        if buckets and fits and padding <= PADDING_SHARE * area + PADDING_ELEMENTS:
+            buckets[-1].append(i)
+            used, count, size = area, longer, wider
+        else:
+            buckets.append([i])
+            used, count, size = counts[i] * sizes[i], counts[i], sizes[i]
+    return buckets
+
+
+def padded_places(starts: Tensor, counts: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """The places of runs, as rows of equal length.
+
+    Args:
+        starts: [S].
+        counts: [S].
+        places: [t] counted from the start of a run.
+
+    Returns:
+        index [S, t] int64, in a run's padding that of its last element; inside [S, t] bool, False for padding.
+    """
+    inside = places < counts[:, None]
+    return starts[:, None] + torch.minimum(places, (counts - 1).clamp_min(0)[:, None]), inside
