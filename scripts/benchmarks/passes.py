@@ -1,0 +1,134 @@
+"""The old-log-prob pass of verl's engine over a batch: as it is, and with everything that NTHR adds to a step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.batch import Batch
+from benchmarks.queue import BatchMeta, Columns
+from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS
+
+TEMPERATURE = 1.0
+
+
+def jagged(rows: list[Tensor]) -> Tensor:
+    """[B, length] of rows of their own lengths."""
+    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+
+
+def pass_data(batch: Batch, max_token_len: int) -> Any:
+    """A batch as a worker gets it for ``compute_log_prob``, before a pass that consumes it.
+
+    Args:
+        batch: the rows.
+        max_token_len: tokens of a micro-batch.
+    """
+    from tensordict import TensorDict
+    from verl.utils import tensordict_utils as tu
+
+    prompts, responses = ([torch.tensor(ids) for ids in rows] for rows in (batch.prompts, batch.responses))
+    sequences = [torch.cat(parts) for parts in zip(prompts, responses, strict=True)]
+    masks = jagged([torch.ones_like(ids) for ids in responses])
+    data = TensorDict(
+        {
+            "input_ids": jagged(sequences),
+            "position_ids": jagged([torch.arange(len(ids)) for ids in sequences]),
+            "prompts": jagged(prompts),
+            "responses": jagged(responses),
+            "response_mask": masks,
+            "loss_mask": masks,
+        },
+        batch_size=[len(responses)],
+    )
+    tu.assign_non_tensor(
+        data,
+        temperature=TEMPERATURE,
+        calculate_entropy=True,
+        use_remove_padding=True,
+        use_fused_kernels=False,
+        use_dynamic_bsz=True,
+        max_token_len_per_gpu=max_token_len,
+    )
+    return data
+
+
+@dataclass(frozen=True)
+class Pass:
+    """An engine, a batch, and how the batch is cut into micro-batches."""
+
+    engine: Any
+    batch: Batch
+    max_token_len: int
+
+    def plain(self) -> dict[str, Tensor]:
+        """verl's pass: ``log_probs`` and ``entropy`` [B, length]."""
+        with self.engine.eval_mode():
+            return self.engine.infer_batch(pass_data(self.batch, self.max_token_len))["model_output"]
+
+
+@dataclass
+class NTHRStep:
+    """The product's own functions for a step: the trainer's two overrides around the worker's scoring pass."""
+
+    scoring: Pass
+    options: dict[str, Any]
+    """``algorithm.nthr``."""
+
+    driver_seconds: float = 0.0
+    """Of the last step, what was spent outside of the worker's pass."""
+
+    worker_seconds: float = 0.0
+    """Of the last step, what NTHR itself counted inside of the worker's pass: the metric ``nthr/seconds``."""
+
+    def run(self) -> Tensor:
+        """Everything that NTHR adds to a step, and the pass: scores [B, response length], jagged."""
+        from tensordict import TensorDict
+
+        from verl_nthr.integration import trainer as nthr_trainer
+
+        columns, rewards = self._columns()
+        trainer = SimpleNamespace(config=SimpleNamespace(algorithm={"nthr": self.options}), global_steps=0)
+        in_pass = 0.0
+
+        def worker(meta: BatchMeta, metrics: dict[str, Any]) -> BatchMeta:
+            nonlocal in_pass
+            start = time.perf_counter()
+            outputs = self._scored(columns.values[RESPONSE], meta.extra_info[REQUEST])
+            in_pass = time.perf_counter() - start
+            columns.values.update(outputs)
+            return meta
+
+        start = time.perf_counter()
+        with columns.in_place():
+            meta = nthr_trainer.compute_old_log_prob(worker, trainer, columns.meta, {})
+            columns.kv_batch_put(meta.keys, "", TensorDict({"advantages": rewards}, batch_size=len(meta)))
+            nthr_trainer.compute_advantage(lambda meta, metrics: meta, trainer, meta, {})
+        self.driver_seconds = time.perf_counter() - start - in_pass
+        self.worker_seconds = float(columns.values[SECONDS].max())
+        return columns.values[SCORE]
+
+    def _columns(self) -> tuple[Columns, Tensor]:
+        """TransferQueue as it is when the step reaches the log-prob pass, and advantages for what comes after it."""
+        batch = self.scoring.batch
+        keys = [f"prompt{group}_{row}_0" for row, group in enumerate(batch.group)]
+        columns = Columns(BatchMeta(keys, [{} for _ in keys]))
+        rewards = [torch.zeros(len(response)) for response in batch.responses]
+        for row, correct in zip(rewards, batch.correct, strict=True):
+            row[-1] = float(correct)
+        columns.values["rm_scores"] = jagged(rewards)
+        return columns, jagged([torch.ones(len(response)) for response in batch.responses])
+
+    def _scored(self, response: Tensor, request: Any) -> dict[str, Tensor]:
+        from verl.utils import tensordict_utils as tu
+
+        data = pass_data(self.scoring.batch, self.scoring.max_token_len)
+        data[RESPONSE] = response
+        tu.assign_non_tensor_data(data, REQUEST, request)
+        with self.scoring.engine.eval_mode():
+            return self.scoring.engine.infer_batch(data)["model_output"]

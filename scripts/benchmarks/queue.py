@@ -1,0 +1,55 @@
+"""In place of TransferQueue: the columns of one batch, in this process and without transport."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+if TYPE_CHECKING:
+    from tensordict import TensorDict
+
+
+@dataclass
+class BatchMeta:
+    """What NTHR reads of ``transfer_queue.KVBatchMeta``."""
+
+    keys: list[str]
+    tags: list[dict[str, Any]]
+    extra_info: dict[str, Any] = field(default_factory=dict)
+    partition_id: str = "train"
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+class Columns:
+    """The functions of ``transfer_queue`` that NTHR calls, for whole batches in one order."""
+
+    def __init__(self, meta: BatchMeta) -> None:
+        self.meta = meta
+        self.values: dict[str, Any] = {}
+
+    def kv_batch_put(self, keys: Sequence[str], partition_id: str, fields: TensorDict) -> BatchMeta:
+        """Keep columns."""
+        self.values.update(fields.items())
+        return self.meta
+
+    def kv_batch_get(self, keys: Sequence[str], partition_id: str, select_fields: Sequence[str]) -> TensorDict:
+        """Those of the columns that are there."""
+        from tensordict import TensorDict
+
+        found = {name: self.values[name] for name in select_fields if name in self.values}
+        return TensorDict(found, batch_size=len(keys))
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """``import transfer_queue`` finds these functions while the context is open."""
+        module = ModuleType("transfer_queue")
+        module.kv_batch_put, module.kv_batch_get = self.kv_batch_put, self.kv_batch_get
+        with mock.patch.dict(sys.modules, transfer_queue=module):
+            yield
