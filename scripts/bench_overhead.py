@@ -19,7 +19,9 @@ from benchmarks import report
 from benchmarks.batch import Batch, make_batch
 from benchmarks.engine import DTYPES, attention, build_engine, check_device, one_process
 from benchmarks.errors import BenchmarkError
+from benchmarks.extra_forward import plain_and_extra_forward
 from benchmarks.memory import MEASURED_BY, Profile, profiled
+from benchmarks.passes import NTHRStep, Pass
 from benchmarks.shapes import SHAPES, Shape
 from benchmarks.timing import interleaved, ratios, spread
 from verl_nthr.cli.arguments import positive_int
@@ -63,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--feature-device", choices=FEATURE_DEVICES, default="auto", help="algorithm.nthr.feature_device (%(default)s)"
     )
-    parser.add_argument("--rounds", type=positive_int, default=3, metavar="N", help="that count (%(default)s)")
+    parser.add_argument("--rounds", type=positive_int, default=3, metavar="N", help="of measuring (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     return parser
 
@@ -75,27 +77,26 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     environment = report.environment(args, device)
     report.print_environment(environment, console)
     with one_process(device):
-        # after verl's platform has been chosen: importing the passes imports torch alone, running them imports verl
-        from benchmarks.extra_forward import plain_and_extra_forward
-        from benchmarks.passes import NTHRStep, Pass
-
         scoring = Pass(build_engine(shape, device, args.dtype), batch, args.max_token_len)
         step = NTHRStep(scoring, {"feature_device": args.feature_device})
-        difference = disagreement(step.run(), plain_and_extra_forward(scoring))
+        added: list[tuple[float, float]] = []
+
+        def with_nthr() -> torch.Tensor:
+            scores = step.run()
+            added.append((step.worker_seconds, step.driver_seconds))
+            return scores
+
+        ways = {"plain": scoring.plain, "nthr": with_nthr, "extra_forward": lambda: plain_and_extra_forward(scoring)}
+        first = {name: way() for name, way in ways.items()}
+        difference = disagreement(first["nthr"], first["extra_forward"])
         if difference > AGREEMENT[args.dtype]:
             raise BenchmarkError(
                 f"the scores of the two ways differ by {difference:.1e} of the largest, more than "
                 f"{AGREEMENT[args.dtype]:.0e}: one of the ways is wrong"
             )
-        added: list[tuple[float, float]] = []
-
-        def with_nthr() -> None:
-            step.run()
-            added.append((step.worker_seconds, step.driver_seconds))
-
-        ways = {"plain": scoring.plain, "nthr": with_nthr, "extra_forward": lambda: plain_and_extra_forward(scoring)}
+        added.clear()
         seconds = interleaved(ways, args.rounds, device)
-        worker, driver = (list(values) for values in zip(*added[1:], strict=True))
+        worker, driver = (list(values) for values in zip(*added, strict=True))
         profiles = {name: profiled(way, device, RANGES if name == "nthr" else ()) for name, way in ways.items()}
         weights = sum(parameter.nbytes for parameter in scoring.engine.module.parameters())
     result = environment | summary(args, shape, batch, seconds, worker, driver, profiles, weights, difference)

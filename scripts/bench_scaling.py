@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s); ranks are on the CPU")
-    parser.add_argument("--rounds", type=positive_int, default=3, metavar="N", help="that count (%(default)s)")
+    parser.add_argument("--rounds", type=positive_int, default=3, metavar="N", help="of measuring (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="sizes that show that it runs, and nothing else")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     return parser
@@ -102,6 +102,8 @@ def run_sweep(sweep: Sweep, rounds: int, device: torch.device) -> dict[str, Any]
     sizes = sweep.sizes()
     inputs = {str(value): make_input(size, device) for value, size in zip(sweep.values, sizes, strict=True)}
     actions = {name: (lambda found=found: sweep.action(found)) for name, found in inputs.items()}
+    for action in actions.values():
+        action()
     lowest = [min(values) for values in interleaved(actions, rounds, device).values()]
     law = power_law(sweep.values, lowest)
     return {

@@ -12,18 +12,18 @@ import torch
 def interleaved(
     actions: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
 ) -> dict[str, list[float]]:
-    """Seconds of each action in each round, A B C A B C …, after one round that does not count.
+    """Seconds of each action in each round, A B C A B C …; none is a warm-up.
 
     Args:
         actions: what to time, by name, in the order of a round.
-        rounds: rounds that count.
+        rounds: how often each runs.
         device: whose queue is empty when a clock is read.
     """
     seconds: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         for name, action in actions.items():
             seconds[name].append(timed(action, device))
-    return {name: values[1:] for name, values in seconds.items()}
+    return seconds
 
 
 def timed(action: Callable[[], object], device: torch.device) -> float:
