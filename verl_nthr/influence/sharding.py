@@ -124,8 +124,8 @@ class Sharding:
 
 
 def _sum(tensor: Tensor, group: dist.ProcessGroup | None) -> None:
-    if _size(group) > 1:
-        with record_function("nthr.reduction"):
+    with record_function("nthr.reduction"):
+        if _size(group) > 1:
             dist.all_reduce(tensor, group=group)
 
 

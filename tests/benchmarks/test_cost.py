@@ -1,0 +1,64 @@
+"""The formulas of the scaling page, beside what scoring really does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.cost import Chip, Run, cost_of, directions_bytes, operations, sent_bytes
+from benchmarks.ranks import measure_ranks
+from benchmarks.synthetic import Size, make_input
+from verl_nthr.influence.sharding import Sharding
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "scaling_model.py"
+RUN = Run("test", parameters=1e9, hidden=64, accelerators=2, prompts=4, rollouts=6, response=16, mixed=0.5)
+
+
+def added_products(_: torch.Size, left: torch.Size, right: torch.Size, **__: object) -> int:
+    """Operations of ``baddbmm_``, which torch does not count."""
+    return 2 * left.numel() * right[-1]
+
+
+def test_operations_are_those_that_torch_counts() -> None:
+    size = Size(groups=3, rollouts=6, response=16, entries=40, hidden=64)
+    batch = make_input(size, torch.device("cpu"))
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: added_products}) as counter:
+        batch.score(Sharding())
+    assert counter.get_total_flops() == operations(size.tokens, 0.5, size.entries, size.hidden)
+
+
+def test_bytes_are_those_given_to_collectives() -> None:
+    entries = int(RUN.entries)
+    measured = measure_ranks(Size(int(RUN.groups), RUN.rollouts, RUN.response, entries, RUN.hidden), 2, repeats=1)
+    assert measured["summed_bytes"] == pytest.approx(directions_bytes(RUN), rel=0.03)
+
+
+def test_a_sum_over_nodes() -> None:
+    assert sent_bytes(800.0, ranks_in_node=8, nodes=1) == (1400.0, 0.0)
+    assert sent_bytes(800.0, ranks_in_node=8, nodes=4) == (1400.0, 150.0)
+    assert sent_bytes(800.0, ranks_in_node=1, nodes=2) == (0.0, 800.0)
+
+
+def test_a_step_by_hand() -> None:
+    chip = Chip(dense=1e9, products=1e6, memory=1e7, nvlink=1e5, network=1e4)
+    cost = cost_of(RUN, chip)
+    tokens, entries = 2 * 6 * 16 / 2, 10 * 96**0.5
+    assert cost.pass_seconds == pytest.approx(2 * 1e9 * 24 * (16 + 256) / (2 * 1e9))
+    assert cost.features == tokens * 64 * 2
+    assert cost.products == pytest.approx(2 * entries * 64 * tokens * 3 / 1e6)
+    assert cost.elementwise == pytest.approx((tokens * 1.5 * entries * 24 + tokens * 64 * 13) / 1e7)
+    assert cost.reduction == pytest.approx(2 * entries * 64 * 4 / 1e5)
+    assert cost.share == pytest.approx((cost.products + cost.elementwise + cost.reduction) / cost.pass_seconds)
+
+
+def test_the_page_holds_the_scripts_table(tmp_path: Path) -> None:
+    found = tmp_path / "scaling.json"
+    run = subprocess.run([sys.executable, SCRIPT, "--json", found], capture_output=True, text=True, check=True)
+    assert run.stdout in (SCRIPT.parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert len(json.loads(found.read_text())["runs"]) == run.stdout.splitlines()[0].count("|") - 2
