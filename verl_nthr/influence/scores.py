@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from verl_nthr.influence.features import OutputRows, TokenFeatures
+from verl_nthr.influence.precision import products_of
 from verl_nthr.influence.prediction_errors import PredictionErrors
 from verl_nthr.influence.segments import Segments, plan_buckets
 from verl_nthr.influence.sharding import Sharding
@@ -65,15 +66,16 @@ def influence_scores(
         with sharding.local_work():
             correct_keys = scorer.correct_responses()
         correct_keys = sharding.union(correct_keys)
-    for groups in _reduction_chunks(vocabulary, features.hidden.shape[-1]):
-        with sharding.local_work(), record_function("nthr.direction"):
-            scorer.sum_directions(groups)
-        sharding.agree(scores_T.device)
-        sharding.sum_over_tokens(scorer.directions_ND)
-        with sharding.local_work(), record_function("nthr.scores"):
-            scorer.add_scores(scores_T)
-        if not anchor_includes_self:
-            scorer.add_influence_on_others(influence_R, correct_keys)
+    with products_of(features.hidden, scores_T.device):
+        for groups in _reduction_chunks(vocabulary, features.hidden.shape[-1]):
+            with sharding.local_work(), record_function("nthr.direction"):
+                scorer.sum_directions(groups)
+            sharding.agree(scores_T.device)
+            sharding.sum_over_tokens(scorer.directions_ND)
+            with sharding.local_work(), record_function("nthr.scores"):
+                scorer.add_scores(scores_T)
+            if not anchor_includes_self:
+                scorer.add_influence_on_others(influence_R, correct_keys)
     sharding.sum_over_vocabulary(scores_T)
     with sharding.local_work():
         counts_R.index_add_(0, features.response, torch.ones_like(scores_T))

@@ -1,0 +1,28 @@
+"""Which precision the products of scoring are taken in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def products_of(hidden: Tensor, device: torch.device) -> Iterator[None]:
+    """TF32 for the float32 products on ``device`` while the context is open, if hidden states are of half precision.
+
+    bfloat16 and float16 fit into TF32's 8 exponent and 10 mantissa bits, so that the logits of such a model lose
+    nothing; prediction errors and M⁺ are rounded to them, which changes a score by far less than the rounding of the
+    model's own states (``scripts/bench_accuracy.py`` measures it). Hidden states of float32 keep torch's setting.
+    """
+    if device.type != "cuda" or hidden.dtype not in (torch.bfloat16, torch.float16):
+        yield
+        return
+    previous = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(previous)
