@@ -15,12 +15,26 @@ from tests.toy import ToyPaths
 from verl_nthr.cpu import environment, overrides
 
 TEMPERATURE, THRESHOLD, LONGEST = 0.8, 0.14, 20
+BETA = 0.02
+"""The toy scores the tokens of wrong answers far below the anchors: this selects some of them."""
+
+ROOT = Path(__file__).parents[2]
+
+
+def nthr(dumps: Path) -> list[str]:
+    """Settings of a run with NTHR that writes ``<step>.jsonl`` into ``dumps``."""
+    return ["algorithm.adv_estimator=nthr", f"+algorithm.nthr.beta={BETA}", f"+algorithm.nthr.token_dump_dir={dumps}"]
+
+
+def actor(out: Path, step: int) -> Path:
+    """Where a run that wrote into ``out`` saved its actor after a step; ``huggingface`` in it is the whole model."""
+    return out / f"global_step_{step}" / "actor"
 
 
 def train(
     toy: ToyPaths, out: Path, settings: Sequence[str], *, workers: int = 1, steps: int = 2, timeout: float = 540
 ) -> list[dict[str, float]]:
-    """Train for ``steps`` steps of 6 prompts × 5 responses with dynamic batches, and return each step's metrics.
+    """Train up to step ``steps``, 6 prompts × 5 responses each, with dynamic batches, and return each step's metrics.
 
     ``settings`` come last on the command line, and so win. ``out`` gets ``train.log``, ``metrics.jsonl``, verl's
     ``rollouts/`` and a checkpoint of every step. A run that fails raises an AssertionError with the end of its log; one
@@ -45,19 +59,26 @@ def train(
             *["trainer.logger=[console,file]", f"trainer.total_training_steps={steps}"],
             *["trainer.val_before_train=False", "trainer.test_freq=-1"],
             *["trainer.save_freq=1", "trainer.resume_mode=disable", f"trainer.default_local_dir={out}"],
-            "actor_rollout_ref.actor.checkpoint.save_contents=[model,hf_model]",
+            "actor_rollout_ref.actor.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
             f"hydra.run.dir={scratch}/hydra",
             *settings,
         ]
-        variables = os.environ | environment() | {"VERL_FILE_LOGGER_PATH": str(out / "metrics.jsonl")}
+        variables = {"VERL_FILE_LOGGER_PATH": str(out / "metrics.jsonl"), "PYTHONPATH": str(ROOT)}
         with (out / "train.log").open("w") as log:
-            run = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            run = subprocess.Popen(
+                command,
+                env=os.environ | environment() | variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
             try:
                 code = run.wait(timeout=timeout)
             finally:
                 if run.poll() is None:
                     os.killpg(run.pid, signal.SIGKILL)
         assert code == 0, (out / "train.log").read_text()[-4000:]
-    metrics = [json.loads(line)["data"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert len(metrics) == steps
+    logged = [json.loads(line)["data"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    metrics = [data for data in logged if "training/global_step" in data]
+    assert metrics[-1]["training/global_step"] == steps
     return metrics

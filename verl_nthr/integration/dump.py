@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from verl_nthr.influence.selection import penalty_factor
-from verl_nthr.integration.groups import Groups, session_of_key
+from verl_nthr.integration.groups import Groups, parse_key
 from verl_nthr.integration.options import NTHROptions
 from verl_nthr.integration.request import SCORE, THRESHOLD, WEIGHT
 
@@ -70,10 +70,10 @@ def response_records(
     jagged = {name: columns[name].unbind() for name in COLUMNS if name != THRESHOLD}
     advantages = base_advantage.unbind()
     indices: dict[str, int] = {}
-    for row in sorted(range(len(keys)), key=lambda row: _sort_key(keys[row])):
+    for row in sorted(range(len(keys)), key=lambda row: parse_key(keys[row])):
         if math.isnan(float(groups.success_rate[row])):
             continue
-        uid, _ = session_of_key(keys[row])
+        uid, *_ = parse_key(keys[row])
         indices[uid] = indices.get(uid, -1) + 1
         token_ids, mask = jagged["responses"][row].tolist(), jagged["response_mask"][row].int().tolist()
         mixed = int(groups.response[row]) >= 0
@@ -98,11 +98,6 @@ def response_records(
             "eta": _number(float(eta[row])) if mixed else None,
             "success_rate": _number(float(groups.success_rate[row])),
         }
-
-
-def _sort_key(key: str) -> tuple[str, int, int]:
-    uid, session, index = key.rsplit("_", 2)
-    return uid, int(session), int(index)
 
 
 def _advantage(values: list[float], mask: list[int]) -> float:

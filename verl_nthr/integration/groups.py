@@ -22,7 +22,7 @@ class Groups:
     """The responses of a batch; axis B runs over rows, R over the responses of mixed groups, G over mixed groups.
 
     A response is a session: all outputs of a multi-output session, as ``{uid}_{session}_{index}`` of one session, share
-    one entry.
+    one entry. As in verl's GRPO, it is the session's last output that is rewarded, and so correct or not.
 
     Attributes:
         response: [B] int64, the row's response, −1 for rows of homogeneous groups and for padding rows.
@@ -43,16 +43,16 @@ class Groups:
     num_groups: int
 
 
-def session_of_key(key: str) -> tuple[str, str]:
-    """(uid, session) of a TransferQueue key ``{uid}_{session}_{index}``.
+def parse_key(key: str) -> tuple[str, int, int]:
+    """(uid, session, index) of a TransferQueue key ``{uid}_{session}_{index}``.
 
     Raises:
         ValueError: the key has another form.
     """
-    parts = key.rsplit("_", 2)
-    if len(parts) != 3:
+    uid, *numbers = key.rsplit("_", 2)
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
         raise ValueError(f"TransferQueue key {key!r} is not of the form uid_session_index")
-    return parts[0], parts[1]
+    return uid, int(numbers[0]), int(numbers[1])
 
 
 def group_responses(keys: Sequence[str], is_padding: Sequence[bool], is_correct: Sequence[bool]) -> Groups:
@@ -61,26 +61,23 @@ def group_responses(keys: Sequence[str], is_padding: Sequence[bool], is_correct:
     Args:
         keys: B TransferQueue keys.
         is_padding: B flags; such rows take no part.
-        is_correct: B flags.
+        is_correct: B flags; that of a session's last output counts.
     """
-    sessions: dict[tuple[str, str], int] = {}
-    uids: dict[str, int] = {}
-    session_group: list[int] = []
-    session_correct: list[bool] = []
-    session_of_row: list[int] = []
+    last_output: dict[tuple[str, int], tuple[int, bool]] = {}
+    session_of_row: list[tuple[str, int] | None] = []
     for key, padding, correct in zip(keys, is_padding, is_correct, strict=True):
         if padding:
-            session_of_row.append(-1)
+            session_of_row.append(None)
             continue
-        session = session_of_key(key)
-        if session not in sessions:
-            sessions[session] = len(sessions)
-            session_group.append(uids.setdefault(session[0], len(uids)))
-            session_correct.append(bool(correct))
-        session_of_row.append(sessions[session])
+        uid, number, index = parse_key(key)
+        session = uid, number
+        last_output[session] = max(last_output.get(session, (-1, False)), (index, bool(correct)))
+        session_of_row.append(session)
+    uids = {uid: i for i, uid in enumerate(dict.fromkeys(uid for uid, _ in last_output))}
+    sessions = {session: i for i, session in enumerate(last_output)}
 
-    group = torch.tensor(session_group, dtype=torch.int64)
-    correct_S = torch.tensor(session_correct, dtype=torch.bool)
+    group = torch.tensor([uids[uid] for uid, _ in sessions], dtype=torch.int64)
+    correct_S = torch.tensor([correct for _, correct in last_output.values()], dtype=torch.bool)
     success_rate = success_rates(group, correct_S, len(uids))
     mixed = (success_rate > 0) & (success_rate < 1)
     index_of_mixed = torch.where(mixed, mixed.cumsum(0) - 1, -1)
@@ -88,7 +85,7 @@ def group_responses(keys: Sequence[str], is_padding: Sequence[bool], is_correct:
     response_of_session = torch.where(in_play, in_play.cumsum(0) - 1, -1)
 
     # the last entry stands for padding rows
-    row = torch.tensor(session_of_row, dtype=torch.int64)
+    row = torch.tensor([-1 if session is None else sessions[session] for session in session_of_row])
     minus_one = torch.tensor([-1])
     return Groups(
         response=torch.cat([response_of_session, minus_one])[row],
@@ -126,20 +123,11 @@ def metric_values(metric: str, rm_scores: Sequence[Tensor], extra_fields: Sequen
     return values
 
 
-def correct_rows(batch: KVBatchMeta, options: NTHROptions) -> list[bool]:
-    """Whether each row of a batch is correct, by verl's unshaped scores or extra info; padding rows never are."""
+def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
+    """The groups of a batch in TransferQueue; correctness is by verl's unshaped scores, or by their extra info."""
     if options.metric == REWARD_METRIC:
         values = metric_values(options.metric, read_columns(batch, "rm_scores")["rm_scores"].unbind(), ())
     else:
         values = metric_values(options.metric, (), read_columns(batch, "extra_fields").get("extra_fields").tolist())
-    is_padding = _padding_rows(batch)
-    return [v >= options.reward_threshold and not padding for v, padding in zip(values, is_padding, strict=True)]
-
-
-def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
-    """The groups of a batch in TransferQueue."""
-    return group_responses(batch.keys, _padding_rows(batch), correct_rows(batch, options))
-
-
-def _padding_rows(batch: KVBatchMeta) -> list[bool]:
-    return [bool(tag.get("is_padding", False)) for tag in batch.tags]
+    is_padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
+    return group_responses(batch.keys, is_padding, [value >= options.reward_threshold for value in values])

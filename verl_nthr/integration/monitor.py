@@ -15,7 +15,7 @@ import wrapt
 from torch import Tensor
 
 from verl_nthr.integration.columns import read_columns
-from verl_nthr.integration.groups import correct_rows
+from verl_nthr.integration.groups import read_groups
 from verl_nthr.integration.options import NTHROptions
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def step_once(
 
 def measure(trainer: PPOTrainer, batch: KVBatchMeta, options: NTHROptions) -> dict[str, float]:
     """Run the actor's log-prob pass once more over the batch's correct responses and compare; {} if there are none."""
-    is_correct = correct_rows(batch, options)
+    is_correct = read_groups(batch, options).row_correct.tolist()
     multiple = _batch_multiple(trainer.config, max(trainer.actor_rollout_wg._dispatch_info["actor"]) + 1)
     chosen = rows_of_pass(is_correct, multiple)
     if not chosen:
