@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedModel
 
 from tests.integration import varlen_attention
@@ -21,6 +23,8 @@ REFERENCE = [
     *[f"{ACTOR}.use_kl_loss=True", "algorithm.use_kl_in_reward=True"],
     f"algorithm.kl_ctrl.kl_coef={KL_COEFFICIENT}",
 ]
+RANK, ALPHA = 8, 16
+LORA = [f"{MODEL}.lora_rank={RANK}", f"{MODEL}.lora_alpha={ALPHA}", f"{ROLLOUT}.load_format=safetensors"]
 VALIDATION = ["trainer.val_before_train=True", "trainer.test_freq=1"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -60,14 +64,28 @@ def check_step(
     return records
 
 
-def penalties(toy: ToyPaths, records: list[dict[str, object]], reference: PreTrainedModel) -> list[float]:
-    """What ``use_kl_in_reward`` takes from each reward, given the model without the updates."""
-    tokenizer, found = AutoTokenizer.from_pretrained(toy.model), []
+def check_step_with_penalty(toy: ToyPaths, out: Path, model: PreTrainedModel, metrics: dict[str, float]) -> None:
+    """Check the second step of a run with :data:`REFERENCE`, given the model that the first has updated.
+
+    The rewards that verl's advantages come from are the scores without the penalty's KL divergence from the toy.
+    """
+    assert metrics["actor/kl_loss"] > 0
+    records = check_step(toy, out, 2, model, metrics)
+    reference, tokenizer = load_model(toy.model), AutoTokenizer.from_pretrained(toy.model)
+    rewards = []
     for record in records:
-        log_probs = predictions(reference, tokenizer, record)[1]
-        of_tokens = log_probs.gather(1, torch.tensor(record["token_ids"])[:, None])[:, 0]
-        found.append(KL_COEFFICIENT * float((torch.tensor(record["log_probs"]) - of_tokens).sum()))
-    return found
+        log_probs = predictions(reference, tokenizer, record)[1].gather(1, torch.tensor(record["token_ids"])[:, None])
+        divergence = float((torch.tensor(record["log_probs"]) - log_probs[:, 0]).sum())
+        rewards.append(record["reward"] - KL_COEFFICIENT * divergence)
+    check_advantages(records, rewards)
+    assert [reward >= THRESHOLD for reward in rewards] != [record["correct"] for record in records]
+
+
+def with_adapter(toy: ToyPaths, saved: Path) -> PreTrainedModel:
+    """The toy with the adapter that a run with :data:`LORA` has saved, merged by peft."""
+    model = get_peft_model(load_model(toy.model), LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear"))
+    model.load_state_dict(load_file(saved / "huggingface" / "model.safetensors"))
+    return model.merge_and_unload()
 
 
 @pytest.mark.covers("training: reference model and KL loss")
@@ -75,13 +93,7 @@ def test_the_reference_is_not_scored_and_its_penalty_makes_no_answer_wrong(
     toy: ToyPaths, run_with_reference: Run
 ) -> None:
     run = run_with_reference
-    assert run.steps[1]["actor/kl_loss"] > 0
-    trained = load_model(actor(run.out, 1) / "huggingface")
-    records = check_step(toy, run.out, 2, trained, run.steps[1])
-    penalty = penalties(toy, records, load_model(toy.model))
-    rewards = [record["reward"] - taken for record, taken in zip(records, penalty, strict=True)]
-    check_advantages(records, rewards)
-    assert [reward >= THRESHOLD for reward in rewards] != [record["correct"] for record in records]
+    check_step_with_penalty(toy, run.out, load_model(actor(run.out, 1) / "huggingface"), run.steps[1])
 
 
 @pytest.mark.covers("training: validation")
@@ -112,25 +124,16 @@ def test_a_resumed_run_weighs_as_if_it_had_never_stopped(
 
 
 @pytest.mark.covers("training: LoRA")
-@pytest.mark.parametrize("merge", [False, True], ids=["adapter", "merged"])
-def test_an_adapter_is_trained_and_the_model_without_it_is_not_scored(
-    toy: ToyPaths, tmp_path: Path, merge: bool
-) -> None:
-    lora = [
-        f"{MODEL}.lora_rank=8",
-        f"{MODEL}.lora_alpha=16",
-        f"{MODEL}.lora.merge={merge}",
-        f"{ROLLOUT}.load_format=safetensors",
-    ]
-    steps = train(toy, tmp_path, [*nthr(tmp_path), *REFERENCE, *lora])
-    print(sorted(str(p.relative_to(tmp_path)) for p in actor(tmp_path, 1).rglob("*")))
+def test_the_adapter_is_scored_and_the_model_without_it_is_the_reference(toy: ToyPaths, tmp_path: Path) -> None:
+    steps = train(toy, tmp_path, [*nthr(tmp_path), *REFERENCE, *LORA])
+    check_step_with_penalty(toy, tmp_path, with_adapter(toy, actor(tmp_path, 1)), steps[1])
 
 
 ULYSSES = [
     f"{ACTOR}.ulysses_sequence_parallel_size=2",
     f"{MODEL}.use_remove_padding=True",
-    f"+{MODEL}.override_config.attn_implementation={varlen_attention.NAME}",
-    f"{MODEL}.external_lib=tests.integration.varlen_attention",
+    f"{MODEL}.override_config.attn_implementation={varlen_attention.NAME}",
+    f"{MODEL}.external_lib=tests.integration.varlen_everywhere",
 ]
 SAVING_MEMORY = [
     f"{MODEL}.enable_gradient_checkpointing=True",
