@@ -143,9 +143,14 @@ SAVING_MEMORY = [
 
 
 @pytest.mark.covers(
-    "training: Ulysses", "training: gradient checkpointing", "training: parameter and optimizer offload"
+    "training: Ulysses",
+    "training: gradient checkpointing",
+    "training: parameter and optimizer offload",
+    "training: LoRA",
 )
-def test_shared_sequences_and_saved_memory(toy: ToyPaths, tmp_path: Path) -> None:
-    steps = train(toy, tmp_path, [*nthr(tmp_path), *ULYSSES, *SAVING_MEMORY], workers=2)
+def test_shared_sequences_saved_memory_and_a_merged_adapter(toy: ToyPaths, tmp_path: Path) -> None:
+    settings = [*ULYSSES, *SAVING_MEMORY, *LORA, f"{MODEL}.lora.merge=True"]
+    steps = train(toy, tmp_path, [*nthr(tmp_path), *settings], workers=2)
+    assert all(metrics["global_seqlen/max"] == metrics["perf/total_num_tokens"] for metrics in steps)
     check_step(toy, tmp_path, 1, load_model(toy.model), steps[0])
-    check_step(toy, tmp_path, 2, load_model(actor(tmp_path, 1) / "huggingface"), steps[1])
+    check_step(toy, tmp_path, 2, with_adapter(toy, actor(tmp_path, 1)), steps[1])
