@@ -32,14 +32,21 @@ def test_all_outputs_of_a_session_are_one_response() -> None:
     assert groups.success_rate.tolist() == [0.5] * 5
 
 
+def test_the_last_output_of_a_session_decides_whatever_the_order() -> None:
+    groups = group_responses(["a_0_10", "a_1_1", "a_0_9", "a_1_0"], [False] * 4, [True, False, False, True])
+    assert groups.correct.tolist() == [True, False]
+    assert groups.row_correct.tolist() == [True, False, True, False]
+
+
 def test_uids_may_hold_underscores() -> None:
     groups = group_responses(["x_y_0_0", "x_y_1_0", "x_z_0_0"], [False] * 3, [True, False, True])
     assert groups.num_groups == 2
 
 
-def test_a_key_of_another_form_is_refused() -> None:
-    with pytest.raises(ValueError, match="'ab' is not of the form"):
-        group_responses(["ab"], [False], [True])
+@pytest.mark.parametrize("key", ["ab", "a_0", "a_0_x"])
+def test_a_key_of_another_form_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"'{key}' is not of the form"):
+        group_responses([key], [False], [True])
 
 
 def test_no_mixed_group() -> None:

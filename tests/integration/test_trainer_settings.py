@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,18 @@ REFERENCE = [
 ]
 RANK, ALPHA = 8, 16
 LORA = [f"{MODEL}.lora_rank={RANK}", f"{MODEL}.lora_alpha={ALPHA}", f"{ROLLOUT}.load_format=safetensors"]
+ULYSSES = [
+    f"{ACTOR}.ulysses_sequence_parallel_size=2",
+    f"{MODEL}.use_remove_padding=True",
+    f"{MODEL}.override_config.attn_implementation={varlen_attention.NAME}",
+    f"{MODEL}.external_lib=tests.integration.varlen_everywhere",
+]
+SAVING_MEMORY = [
+    f"{MODEL}.enable_gradient_checkpointing=True",
+    f"{ACTOR}.fsdp_config.param_offload=True",
+    f"{ACTOR}.fsdp_config.optimizer_offload=True",
+]
+"""Without a device to offload from, the last two run verl's code for it and move nothing."""
 VALIDATION = ["trainer.val_before_train=True", "trainer.test_freq=1"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -54,7 +67,7 @@ def run_with_reference(toy: ToyPaths, tmp_path_factory: pytest.TempPathFactory) 
 
 def check_step(
     toy: ToyPaths, out: Path, step: int, model: PreTrainedModel, metrics: dict[str, float]
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Check the dump of a step whose old-log-prob pass ran on ``model``, and return it."""
     records = read_lines(out / f"{step}.jsonl")
     assert len(records) == 30
@@ -127,19 +140,6 @@ def test_a_resumed_run_weighs_as_if_it_had_never_stopped(
 def test_the_adapter_is_scored_and_the_model_without_it_is_the_reference(toy: ToyPaths, tmp_path: Path) -> None:
     steps = train(toy, tmp_path, [*nthr(tmp_path), *REFERENCE, *LORA])
     check_step_with_penalty(toy, tmp_path, with_adapter(toy, actor(tmp_path, 1)), steps[1])
-
-
-ULYSSES = [
-    f"{ACTOR}.ulysses_sequence_parallel_size=2",
-    f"{MODEL}.use_remove_padding=True",
-    f"{MODEL}.override_config.attn_implementation={varlen_attention.NAME}",
-    f"{MODEL}.external_lib=tests.integration.varlen_everywhere",
-]
-SAVING_MEMORY = [
-    f"{MODEL}.enable_gradient_checkpointing=True",
-    f"{ACTOR}.fsdp_config.param_offload=True",
-    f"{ACTOR}.fsdp_config.optimizer_offload=True",
-]
 
 
 @pytest.mark.covers(

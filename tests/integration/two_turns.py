@@ -25,13 +25,12 @@ class TwoTurns(AgentLoopBase):
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
         prompt = await self.ct_build_initial_tokens(list(kwargs["raw_prompt"]))
         first = await self._write(prompt, sampling_params, FIRST_TURN)
-        read = [*first.token_ids, *self.observation]
-        read_mask = [1] * len(first.token_ids) + [0] * len(self.observation)
-        second = await self._write(prompt + read, sampling_params, SECOND_TURN)
-        written, written_mask = list(second.token_ids), [1] * len(second.token_ids)
+        read = [*_written(first), *((token, 0, 0.0) for token in self.observation)]
+        context = [*prompt, *(token for token, *_ in read)]
+        second = await self._write(context, sampling_params, SECOND_TURN)
         if kwargs["session_id"] == 0:
-            return [_output(prompt, read, read_mask, first), _output(prompt + read, written, written_mask, second)]
-        return [_output(prompt, read + written, read_mask + written_mask, second)]
+            return [_output(prompt, read, first), _output(context, _written(second), second)]
+        return [_output(prompt, read + _written(second), second)]
 
     async def _write(self, prompt: list[int], sampling_params: dict[str, Any], tokens: int) -> TokenOutput:
         return await self.server_manager.generate(
@@ -39,11 +38,18 @@ class TwoTurns(AgentLoopBase):
         )
 
 
-def _output(prompt: list[int], response: list[int], mask: list[int], turn: TokenOutput) -> AgentLoopOutput:
+def _written(turn: TokenOutput) -> list[tuple[int, int, float]]:
+    """(token, mask, log-prob) of what the model wrote."""
+    return [(token, 1, log_prob) for token, log_prob in zip(turn.token_ids, turn.log_probs, strict=True)]
+
+
+def _output(prompt: list[int], response: list[tuple[int, int, float]], turn: TokenOutput) -> AgentLoopOutput:
+    tokens, mask, log_probs = (list(values) for values in zip(*response, strict=True))
     return AgentLoopOutput(
         prompt_ids=prompt,
-        response_ids=response,
+        response_ids=tokens,
         response_mask=mask,
+        response_logprobs=log_probs,
         num_turns=4,
         metrics=AgentLoopMetrics(),
         extra_fields=dict(turn.extra_fields),
