@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from tests.integration.runs import BETA, TEMPERATURE
+from tests.integration.runs import BETA, EPSILON, TEMPERATURE
 from verl_nthr import nthr_weights_reference
 
 
@@ -140,3 +140,33 @@ def check_metrics(records: Sequence[dict[str, Any]], metrics: dict[str, float]) 
         if inside
     ]
     assert metrics["critic/advantages/mean"] == pytest.approx(sum(weighted) / len(weighted), abs=1e-5)
+
+
+def check_monitor(
+    records: Sequence[dict[str, Any]],
+    tokenizer: PreTrainedTokenizerBase,
+    before: PreTrainedModel,
+    after: PreTrainedModel,
+    metrics: dict[str, float],
+) -> None:
+    """Check ``nthr/lld/*`` of a step, of which ``records`` have what was sampled and what is correct.
+
+    Raises:
+        AssertionError: they are not what the correct responses say of the models before and after the step's update.
+    """
+    correct = [record for record in records if record["correct"]]
+    delta = torch.stack(
+        [log_likelihood(after, tokenizer, record) - log_likelihood(before, tokenizer, record) for record in correct]
+    )
+    assert metrics["nthr/lld/delta_logp/mean"] == pytest.approx(float(delta.mean()), abs=1e-4)
+    assert metrics["nthr/lld/delta_logp/p10"] == pytest.approx(float(delta.quantile(0.1)), abs=1e-4)
+    assert metrics["nthr/lld/share_negative"] == pytest.approx(float((delta < 0).double().mean()))
+    assert metrics["nthr/lld/share_lazy"] == pytest.approx(float((delta < EPSILON).double().mean()))
+    assert delta.abs().max() > 1e-2, "the update must have moved the model"
+
+
+def log_likelihood(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, record: dict[str, Any]) -> torch.Tensor:
+    """Σ ln π of the tokens inside a record's mask, a float64 scalar."""
+    log_softmax = predictions(model, tokenizer, record)[1].double()
+    log_probs = log_softmax.gather(1, torch.tensor(record["token_ids"])[:, None])[:, 0]
+    return log_probs[torch.tensor(record["mask"]).bool()].sum()

@@ -18,6 +18,8 @@ TEMPERATURE, THRESHOLD, LONGEST = 0.8, 0.14, 20
 BETA = 0.02
 """The toy scores the tokens of wrong answers far below the anchors: this selects some of them."""
 
+EPSILON = 0.05
+MONITOR = ["+algorithm.nthr.monitor_freq=1", f"+algorithm.nthr.monitor_epsilon={EPSILON}"]
 ROOT = Path(__file__).parents[2]
 
 

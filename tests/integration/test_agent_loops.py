@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from tests.integration.dumps import check_advantages, check_metrics, check_weights, load_model, read_lines
-from tests.integration.runs import nthr, train
+from tests.integration.dumps import (
+    check_advantages,
+    check_metrics,
+    check_monitor,
+    check_weights,
+    load_model,
+    read_lines,
+)
+from tests.integration.runs import MONITOR, actor, nthr, train
 from tests.toy import make_toy
 
 OBSERVATION = "Z?Q:X"
@@ -47,6 +54,7 @@ def test_only_what_the_model_wrote_is_scored_session_by_session(tmp_path: Path, 
         tmp_path,
         [
             *nthr(tmp_path),
+            *MONITOR,
             f"trainer.v1.trainer_mode={mode}",
             f"actor_rollout_ref.rollout.agent.agent_loop_config_path={loops}",
             "actor_rollout_ref.rollout.agent.default_agent_loop=two_turns",
@@ -74,9 +82,11 @@ def test_only_what_the_model_wrote_is_scored_session_by_session(tmp_path: Path, 
     assert [record["correct"] for record in records] == [count % 2 == 0 for count in digits]
     assert [record["reward"] for record in records] == pytest.approx([count / 10 for count in digits])
 
-    check_weights(records, load_model(toy.model), tokenizer, sessions)
+    sampled = load_model(toy.model)
+    check_weights(records, sampled, tokenizer, sessions)
     check_advantages(records, [record["reward"] for record in records], sessions)
     check_metrics(records, metrics)
+    check_monitor(records, tokenizer, sampled, load_model(actor(tmp_path, 1) / "huggingface"), metrics)
     check_observations(records, tokenizer(OBSERVATION, add_special_tokens=False).input_ids)
 
 
