@@ -33,7 +33,7 @@ def test_all_outputs_of_a_session_are_one_response() -> None:
 
 
 def test_the_last_output_of_a_session_decides_whatever_the_order() -> None:
-    groups = group_responses(["a_0_10", "a_1_1", "a_0_9", "a_1_0"], [False] * 4, [True, False, False, True])
+    groups = group_responses(["a_0_10", "a_1_0", "a_0_9", "a_1_1"], [False] * 4, [True, True, False, False])
     assert groups.correct.tolist() == [True, False]
     assert groups.row_correct.tolist() == [True, False, True, False]
 

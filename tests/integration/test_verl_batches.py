@@ -65,7 +65,7 @@ def test_padding_rows_take_no_part_and_the_last_output_decides(batch: Any, metri
     from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 
     batch = upsample_batch_to_divisible_size(batch, 4, EOS)
-    order = [6, 3, 1, 5, 0, 2, 7, 4]
+    order = [6, 0, 1, 5, 3, 2, 7, 4]
     batch.reorder(order)
     groups = read_groups(batch, NTHROptions(metric=metric))
     assert [key.startswith("pad") for key in batch.keys] == [row >= len(REWARDS) for row in order]
