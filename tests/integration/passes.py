@@ -1,17 +1,14 @@
-"""Old-log-prob passes of verl's real FSDP engine on the CPU platform, in processes of their own."""
+"""One fixed batch, the ways to run an old-log-prob pass over it, and its answers in plain numbers."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-
-from tests.integration import varlen_attention
 
 if TYPE_CHECKING:
     from verl_nthr.integration.groups import Groups
@@ -69,6 +66,9 @@ class Case:
     dynamic: bool
     tied: bool = False
     dtype: str = "fp32"
+    """Of the parameters that the forward computes with."""
+    stored_dtype: str = "fp32"
+    """Of the parameters that the optimizer updates."""
     vocabulary: str = "response"
     anchor_includes_self: bool = True
     ulysses: int = 1
@@ -78,11 +78,23 @@ class Case:
     """Folder of a LoRA adapter, one of :data:`tests.integration.models.ADAPTERS`."""
     padded_to: int = 0
     """Multiple to which a packed micro-batch is padded; 0 for none."""
+    micro_batch_size: int = 2
+    """Rows of a micro-batch, if the batch is static."""
     offload: bool = False
+    """Whether parameters and optimizer states wait on the host between passes."""
+    offload_policy: bool = False
+    """Whether fsdp2 keeps the parameters on the host and brings them layer by layer."""
+    checkpointing: bool = False
+    """Of activations, as for the backward pass of training."""
+    activation_offload: bool = False
     beta: float = 0.03
     """Random models score the tokens of wrong answers far below the anchors: this selects about half of them."""
     vocabulary_multiple: int = 1
     """What the engine pads the vocabulary to a multiple of, with output rows of zeros."""
+
+    def __str__(self) -> str:
+        changes = (f"{x.name}={getattr(self, x.name)}" for x in fields(self)[1:] if getattr(self, x.name) != x.default)
+        return ", ".join([self.strategy, *changes])
 
     @property
     def model(self) -> str:
@@ -93,46 +105,6 @@ class Case:
     def base(self) -> str:
         """Name of the folder of the model without an adapter."""
         return "tied" if self.tied else "untied"
-
-
-def build_engine(models: str, case: Case) -> Any:
-    """verl's engine for a case; call with ``VERL_PLATFORM=cpu`` in an initialised process group."""
-    import verl.workers.engine  # noqa: F401 - registers the engines
-    from verl.trainer.config import CheckpointConfig
-    from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
-    from verl.workers.engine import EngineRegistry
-
-    model_config = HFModelConfig(
-        path=f"{models}/{case.base}",
-        use_remove_padding=case.packed,
-        override_config={"attn_implementation": varlen_attention.NAME if case.ulysses > 1 else "sdpa"},
-        enable_gradient_checkpointing=False,
-        use_fused_kernels=case.fused,
-        fused_kernel_options={"impl_backend": "torch"},
-        lora_rank=4 if case.adapter else 0,
-        lora_adapter_path=f"{models}/{case.adapter}" if case.adapter else None,
-    )
-    engine_config = FSDPEngineConfig(
-        strategy=case.strategy,
-        model_dtype="fp32",
-        mixed_precision={"param_dtype": case.dtype, "reduce_dtype": "fp32", "buffer_dtype": "fp32"},
-        use_torch_compile=False,
-        use_remove_padding=case.packed,
-        ulysses_sequence_parallel_size=case.ulysses,
-        pad_to_length=case.padded_to > 0,
-        pad_to_length_bucket=case.padded_to or 1024,
-        param_offload=case.offload,
-    )
-    if case.ulysses > 1:
-        varlen_attention.install()
-    engine = EngineRegistry.get_engine_cls("language_model", case.strategy)(
-        model_config=model_config,
-        engine_config=engine_config,
-        optimizer_config=FSDPOptimizerConfig(lr=1e-3, total_training_steps=10, clip_grad=1.0),
-        checkpoint_config=CheckpointConfig(),
-    )
-    engine.initialize()
-    return engine
 
 
 def make_data(rows: Rows, mine: list[int], case: Case, *, request: Any = None) -> Any:
@@ -171,7 +143,7 @@ def make_data(rows: Rows, mine: list[int], case: Case, *, request: Any = None) -
         use_fused_kernels=case.fused,
         use_dynamic_bsz=case.dynamic,
         max_token_len_per_gpu=48,
-        micro_batch_size_per_gpu=2,
+        micro_batch_size_per_gpu=case.micro_batch_size,
     )
     if request is not None:
         tu.assign_non_tensor_data(data, REQUEST, request(groups))
@@ -198,61 +170,3 @@ def answers_of(mine: list[int], model_output: Any) -> dict[str, Any]:
         "threshold": model_output[THRESHOLD].tolist(),
         "log_probs": [x.tolist() for x in model_output["log_probs"].unbind()],
     }
-
-
-def run_scored(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any] | None]:
-    """For every case the scored pass; None on a rank whose outputs verl does not collect."""
-    os.environ["VERL_PLATFORM"] = "cpu"
-    results = []
-    for case in cases:
-        engine = build_engine(models, case)
-        mine = list(range(len(rows.group)))[engine.get_data_parallel_rank() :: engine.get_data_parallel_size()]
-        with engine.eval_mode():
-            output = engine.infer_batch(make_data(rows, mine, case, request=request_of(case)))
-        collected = engine.is_mp_src_rank_with_outputs()
-        results.append(answers_of(mine, output["model_output"]) if collected else None)
-    return results
-
-
-def run_pass(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any]]:
-    """For every case: the pass without and with a request, and without a mixed group; every rank takes its rows."""
-    os.environ["VERL_PLATFORM"] = "cpu"
-    import torch.distributed as dist
-
-    from verl_nthr.integration.request import SCORE, WEIGHT
-
-    world_size = dist.get_world_size()
-    mine = list(range(len(rows.group)))[rank::world_size]
-    results = []
-    for case in cases:
-        engine = build_engine(models, case)
-        forwards: list[int] = []
-        layer = engine.module.get_output_embeddings()
-        hooks = len(layer._forward_pre_hooks)
-        engine.module.register_forward_hook(lambda *_, count=forwards: count.append(1))
-        request = request_of(case)
-        with engine.eval_mode():
-            plain = engine.infer_batch(make_data(rows, mine, case))["model_output"]
-        plain_forwards = len(forwards)
-        with engine.eval_mode():
-            scored = engine.infer_batch(make_data(rows, mine, case, request=request))["model_output"]
-        scored_forwards = len(forwards) - plain_forwards
-        no_mixed_group = dataclasses.replace(rows, correct=[False] * len(rows.correct))
-        with engine.eval_mode():
-            unscored = engine.infer_batch(make_data(no_mixed_group, mine, case, request=request))["model_output"]
-        results.append(
-            answers_of(mine, scored)
-            | {
-                "unscored": (
-                    bool(unscored[SCORE].values().isnan().all()),
-                    bool((unscored[WEIGHT].values() == 1).all()),
-                ),
-                "plain_keys": sorted(plain),
-                "same_outputs": all(
-                    torch.equal(plain[key].values(), scored[key].values()) for key in ("log_probs", "entropy")
-                ),
-                "forwards": (plain_forwards, scored_forwards),
-                "left_behind": ("prepare_model_outputs" in vars(engine), len(layer._forward_pre_hooks) - hooks),
-            }
-        )
-    return results

@@ -16,6 +16,15 @@ from transformers import AutoModelForCausalLM
 from tests.integration.passes import TEMPERATURE, Case, Rows
 from verl_nthr import NTHRResult, nthr_weights_reference
 
+HALF_SCORES = 2**-5
+"""Of the largest score, against Hugging Face in bfloat16: a score has four factors, each rounded twice to 8 bits."""
+
+HALF_SCORES_OF_FLOAT32 = 2**-4
+"""Of the largest score, against Hugging Face in float32: as much again for the roundings of parameters and layers."""
+
+HALF_LOG_PROBS = 2**-1
+"""The models' logits reach 2⁵, where numbers in bfloat16 are 2⁻³ apart: four roundings."""
+
 
 @dataclass(frozen=True)
 class Forward:
@@ -32,8 +41,8 @@ class Forward:
 
 
 @cache
-def forward(model_folder: Path, rows: Rows, vocabulary_multiple: int) -> Forward:
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32, attn_implementation="eager").eval()
+def forward(model_folder: Path, rows: Rows, vocabulary_multiple: int, dtype: torch.dtype = torch.float32) -> Forward:
+    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=dtype, attn_implementation="eager").eval()
     unembedding = model.get_output_embeddings().weight.detach()
     padding = -len(unembedding) % vocabulary_multiple
     hidden, token_ids, response, log_probs, numbers = [], [], [], [], []
@@ -41,7 +50,7 @@ def forward(model_folder: Path, rows: Rows, vocabulary_multiple: int) -> Forward
         with torch.no_grad():
             output = model(torch.tensor([prompt + answer]), output_hidden_states=True)
         places = slice(len(prompt) - 1, -1)
-        logits = F.pad(output.logits[0, places], (0, padding))
+        logits = F.pad(output.logits[0, places].float(), (0, padding))
         log_softmax = torch.log_softmax(logits / TEMPERATURE, -1)
         log_probs.append(log_softmax.gather(1, torch.tensor(answer)[:, None])[:, 0].tolist())
         numbers.append([])
@@ -63,9 +72,15 @@ def forward(model_folder: Path, rows: Rows, vocabulary_multiple: int) -> Forward
 
 @cache
 def reference(
-    model_folder: Path, rows: Rows, vocabulary_multiple: int, vocabulary: str, anchor_includes_self: bool, beta: float
+    model_folder: Path,
+    rows: Rows,
+    vocabulary_multiple: int,
+    dtype: torch.dtype,
+    vocabulary: str,
+    anchor_includes_self: bool,
+    beta: float,
 ) -> NTHRResult:
-    found = forward(model_folder, rows, vocabulary_multiple)
+    found = forward(model_folder, rows, vocabulary_multiple, dtype)
     return nthr_weights_reference(
         found.hidden,
         found.token_ids,
@@ -80,7 +95,14 @@ def reference(
     )
 
 
-def check_log_probs(answers: Sequence[dict[str, Any]], models: Path, rows: Rows, case: Case) -> None:
+def check_log_probs(
+    answers: Sequence[dict[str, Any]],
+    models: Path,
+    rows: Rows,
+    case: Case,
+    tolerance: float = 2e-5,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Check verl's own log-probs, so that scores are compared on passes that are right.
 
     Args:
@@ -88,20 +110,27 @@ def check_log_probs(answers: Sequence[dict[str, Any]], models: Path, rows: Rows,
         models: folder of the models.
         rows: the batch.
         case: how the pass was run.
+        tolerance: of a log-prob.
+        dtype: in which Hugging Face runs the model.
 
     Raises:
         AssertionError: they are not those of Hugging Face.
     """
-    log_probs = forward(models / case.model, rows, case.vocabulary_multiple).log_probs
+    log_probs = forward(models / case.model, rows, case.vocabulary_multiple, dtype).log_probs
     for found in answers:
         for place, row in enumerate(found["mine"]):
             start = len(rows.prompts[row]) - 1
-            assert found["log_probs"][place][start:-1] == pytest.approx(log_probs[row], abs=2e-5)
+            assert found["log_probs"][place][start:-1] == pytest.approx(log_probs[row], abs=tolerance)
     assert sorted(row for found in answers for row in found["mine"]) == list(range(len(rows.group)))
 
 
 def check_scores(
-    answers: Sequence[dict[str, Any]], models: Path, rows: Rows, case: Case, tolerance: float = 1e-5
+    answers: Sequence[dict[str, Any]],
+    models: Path,
+    rows: Rows,
+    case: Case,
+    tolerance: float = 1e-5,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Check scores, thresholds and weights, which must be equal where a score is not too close to τ.
 
@@ -111,11 +140,12 @@ def check_scores(
         rows: the batch.
         case: how the pass was run.
         tolerance: of scores and τ, and what is too close, as a part of the largest score.
+        dtype: in which Hugging Face runs the model.
 
     Raises:
         AssertionError: they are not those of the double sums.
     """
-    setting = models / case.model, rows, case.vocabulary_multiple
+    setting = models / case.model, rows, case.vocabulary_multiple, dtype
     numbers = forward(*setting).numbers
     expected = reference(*setting, case.vocabulary, case.anchor_includes_self, case.beta)
     tolerance *= float(expected.scores.abs().max())

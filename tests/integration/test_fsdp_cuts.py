@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from tests.integration.coverage import covers
+from tests.integration.fsdp import run_refused, run_scored
 from tests.integration.models import make_adapters, make_model
-from tests.integration.passes import Case, make_rows, run_scored
-from tests.integration.references import check_log_probs, check_scores
+from tests.integration.passes import Case, make_rows
+from tests.integration.references import (
+    HALF_LOG_PROBS,
+    HALF_SCORES,
+    HALF_SCORES_OF_FLOAT32,
+    check_log_probs,
+    check_scores,
+)
 from tests.processes import run_ranks
 
 SETS: dict[str, tuple[int, list[Case]]] = {
@@ -21,6 +31,14 @@ SETS: dict[str, tuple[int, list[Case]]] = {
             Case("fsdp", packed=True, dynamic=True, adapter="linear"),
             Case("fsdp2", packed=True, dynamic=True, padded_to=64),
             Case("fsdp2", packed=True, dynamic=False, offload=True),
+            Case("fsdp", packed=True, dynamic=True, tied=True, offload=True),
+            Case("fsdp2", packed=False, dynamic=True, offload_policy=True),
+            Case("fsdp2", packed=True, dynamic=True, checkpointing=True),
+            Case("fsdp", packed=False, dynamic=True, tied=True, checkpointing=True),
+            Case("fsdp2", packed=True, dynamic=True, activation_offload=True),
+            Case("fsdp2", packed=True, dynamic=True, dtype="bf16"),
+            Case("fsdp2", packed=False, dynamic=True, tied=True, dtype="bf16", stored_dtype="bf16"),
+            Case("fsdp", packed=True, dynamic=False, dtype="bf16", stored_dtype="bf16"),
         ],
     ),
     "1 rank, fused": (
@@ -30,6 +48,9 @@ SETS: dict[str, tuple[int, list[Case]]] = {
             Case("fsdp2", packed=False, dynamic=False, tied=True, fused=True),
             Case("fsdp", packed=True, dynamic=True, fused=True),
             Case("fsdp", packed=True, dynamic=True, fused=True, adapter="linear"),
+            Case("fsdp2", packed=True, dynamic=True, tied=True, fused=True, offload_policy=True),
+            Case("fsdp2", packed=True, dynamic=True, tied=True, fused=True, dtype="bf16"),
+            Case("fsdp", packed=True, dynamic=True, fused=True, dtype="bf16"),
         ],
     ),
     "2 ranks": (
@@ -39,7 +60,11 @@ SETS: dict[str, tuple[int, list[Case]]] = {
             Case("fsdp2", packed=True, dynamic=False, ulysses=2, tied=True, anchor_includes_self=False),
             Case("fsdp2", packed=True, dynamic=True, ulysses=2, padded_to=50),
             Case("fsdp2", packed=True, dynamic=True, ulysses=2, adapter="linear"),
+            Case("fsdp", packed=True, dynamic=True, ulysses=2, vocabulary="full"),
             Case("fsdp", packed=True, dynamic=True, adapter="linear"),
+            Case("fsdp2", packed=True, dynamic=True, offload_policy=True, tied=True),
+            Case("fsdp", packed=True, dynamic=True, offload=True, checkpointing=True),
+            Case("fsdp2", packed=True, dynamic=True, ulysses=2, dtype="bf16"),
         ],
     ),
     "2 ranks, fused": (
@@ -54,6 +79,12 @@ SETS: dict[str, tuple[int, list[Case]]] = {
 }
 """By name: ranks and cases. verl's fused forward replaces that of the model's class, so that it has processes alone."""
 
+REFUSED = [
+    (Case("fsdp", packed=True, dynamic=True, adapter="head"), "target_modules"),
+    (Case("fsdp2", packed=True, dynamic=True, fused=True), "use_fused_kernels=False"),
+]
+"""With a word of the way out that the error names."""
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -64,30 +95,43 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_scores_and_weights_are_those_of_hugging_face(models: Path, name: str) -> None:
+@cache
+def results(models: Path, name: str) -> list[Any]:
+    """By rank, what it returned for each case of a set, or an error."""
     ranks, cases = SETS[name]
-    rows = make_rows(0, vocab_size=70)
-    results = run_ranks(run_scored, ranks, str(models), rows, cases, timeout=300)
-    for result in results:
-        if isinstance(result, Exception):
+    try:
+        return run_ranks(run_scored, ranks, str(models), make_rows(0, vocab_size=70), cases, timeout=300)
+    except AssertionError as hang:
+        return [hang]
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        pytest.param(name, index, id=f"{name}: {case}", marks=covers(case, ranks))
+        for name, (ranks, cases) in SETS.items()
+        for index, case in enumerate(cases)
+    ],
+)
+def test_scores_and_weights_are_those_of_hugging_face(models: Path, name: str, index: int) -> None:
+    for result in results(models, name):
+        if isinstance(result, BaseException):
             raise result
-    for index, case in enumerate(cases):
-        found: list[dict[str, Any]] = [of_rank[index] for of_rank in results if of_rank[index] is not None]
-        assert len(found) == ranks // case.ulysses
+    ranks, cases = SETS[name]
+    case, rows = cases[index], make_rows(0, vocab_size=70)
+    found = [of_rank[index] for of_rank in results(models, name) if of_rank[index] is not None]
+    assert len(found) == ranks // case.ulysses
+    if case.dtype == "bf16":
+        check_log_probs(found, models, rows, case, HALF_LOG_PROBS, torch.bfloat16)
+        check_scores(found, models, rows, case, HALF_SCORES, torch.bfloat16)
+        check_scores(found, models, rows, case, HALF_SCORES_OF_FLOAT32)
+    else:
         check_log_probs(found, models, rows, case)
         check_scores(found, models, rows, case)
 
 
-@pytest.mark.parametrize(
-    ("case", "way_out"),
-    [
-        (Case("fsdp2", packed=True, dynamic=True, fused=True), "use_fused_kernels=False"),
-        (Case("fsdp", packed=True, dynamic=True, adapter="head"), "target_modules"),
-    ],
-    ids=["fused, untied, fsdp2", "adapter on the output layer"],
-)
-def test_what_is_refused(models: Path, case: Case, way_out: str) -> None:
-    (error,) = run_ranks(run_scored, 1, str(models), make_rows(0, vocab_size=70), [case], timeout=120)
-    assert isinstance(error, TypeError)
-    assert way_out in str(error)
+def test_what_is_refused(models: Path) -> None:
+    cases = [case for case, _ in REFUSED]
+    (errors,) = run_ranks(run_refused, 1, str(models), make_rows(0, vocab_size=70), cases, timeout=120)
+    for message, (_, way_out) in zip(errors, REFUSED, strict=True):
+        assert way_out in message

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.coverage import parameters
+from tests.integration.fsdp import run_pass
 from tests.integration.models import make_model
-from tests.integration.passes import Case, Rows, make_rows, run_pass
+from tests.integration.passes import Case, Rows, make_rows
 from tests.integration.references import check_log_probs, check_scores
 from tests.processes import run_ranks
 
@@ -22,6 +25,15 @@ CASES = [
     Case("fsdp", packed=True, dynamic=True, tied=True),
     Case("fsdp", packed=False, dynamic=False),
 ]
+
+RANKS = [pytest.param(1, id="1 rank"), pytest.param(2, id="2 ranks", marks=pytest.mark.covers("FSDP: 2 ranks"))]
+
+
+def test_every_two_settings_are_tried_together() -> None:
+    settings = ("strategy", "packed", "dynamic", "tied")
+    for first, second in combinations(settings, 2):
+        tried = {(getattr(case, first), getattr(case, second)) for case in CASES}
+        assert len(tried) == 4, f"{first} and {second}: only {sorted(tried)}"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +49,7 @@ def rows() -> Rows:
     return make_rows(0, vocab_size=70)
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["1 rank", "2 ranks"])
+@pytest.fixture(scope="module", params=RANKS)
 def passes(request: pytest.FixtureRequest, models: Path, rows: Rows) -> list[list[dict[str, Any]]]:
     """Results by rank and case."""
     results = run_ranks(run_pass, request.param, str(models), rows, CASES, timeout=300)
@@ -47,7 +59,7 @@ def passes(request: pytest.FixtureRequest, models: Path, rows: Rows) -> list[lis
     return results
 
 
-@pytest.mark.parametrize("index", range(len(CASES)), ids=lambda index: str(CASES[index]))
+@pytest.mark.parametrize("index", parameters(CASES))
 def test_scores_and_weights_are_those_of_hugging_face(
     passes: list[list[dict[str, Any]]], models: Path, rows: Rows, index: int
 ) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.integration.fsdp import build_engine
 from tests.integration.models import make_model
-from tests.integration.passes import Case, build_engine, make_data, make_rows
+from tests.integration.passes import Case, make_data, make_rows
 from verl_nthr.cpu import environment, overrides
 
 ESTIMATORS = ("grpo", "rloo")

@@ -34,6 +34,8 @@ class FSDPCapture:
         self.engine = engine
         self.layer = engine.module.get_output_embeddings()
         self.fused = engine.model_config.use_fused_kernels
+        # verl's fused kernel in plain torch has its logits in the model's dtype, the one in Triton in float32
+        self.rounds_logits = self.fused and engine.model_config.fused_kernel_options.get("impl_backend") == "torch"
 
     def stages(self) -> None:
         return None
@@ -75,25 +77,35 @@ class FSDPCapture:
     @contextmanager
     def capture(self, recording: Recording) -> Iterator[None]:
         """Record the features of all tokens that have a slot while the context is open."""
+        from verl.utils.device import get_device_name
+
         engine = self.engine
         prepare_inputs, prepare_outputs = engine.prepare_model_inputs, engine.prepare_model_outputs
         micro_batches: list[_MicroBatch] = []
 
+        @contextmanager
+        def local_work() -> Iterator[None]:
+            # verl's autocast would take these sums in half precision
+            with recording.local_work(), torch.autocast(get_device_name(), enabled=False):
+                yield
+
         def prepare_model_inputs(micro_batch: TensorDict) -> tuple[dict[str, Any], dict[str, Any]]:
             inputs, output_args = prepare_inputs(micro_batch)
-            with recording.local_work():
+            with local_work():
                 micro_batches[:] = [self._held_here(micro_batch, output_args.get("pad_size", 0))]
             return inputs, output_args
 
         def observe(hidden: Tensor) -> None:
-            with recording.local_work():
-                micro_batches[0].observe(hidden.detach(), self.layer, recording, fused=self.fused)
+            with local_work():
+                micro_batches[0].observe(hidden.detach(), self.layer, recording)
+                if self.fused:
+                    micro_batches[0].compute_logits(self.layer, recording, round_logits=self.rounds_logits)
 
         def prepare_model_outputs(
             output: Any, output_args: dict[str, Any], micro_batch: TensorDict, logits_processor_func: Any
         ) -> dict[str, Tensor]:
             if not self.fused:
-                with recording.local_work():
+                with local_work():
                     # verl scales and overwrites the logits
                     micro_batches[0].read_logits(_flat(output.logits), recording)
             model_output = prepare_outputs(
@@ -102,7 +114,7 @@ class FSDPCapture:
                 micro_batch=micro_batch,
                 logits_processor_func=logits_processor_func,
             )
-            with recording.local_work():
+            with local_work():
                 micro_batches.pop().write(model_output["log_probs"].values(), recording)
             return model_output
 
@@ -153,16 +165,21 @@ class _MicroBatch:
         """Start with the tokens and the place [t] that predicts each in this rank's flattened hidden states."""
         self.tokens, self.place = tokens, place
 
-    def observe(self, hidden: Tensor, layer: nn.Linear, recording: Recording, *, fused: bool) -> None:
+    def observe(self, hidden: Tensor, layer: nn.Linear, recording: Recording) -> None:
         """Take the hidden states while the output layer's weight is whole on this rank."""
         if recording.rows is None:
             recording.rows = _output_rows(layer, recording.entries)
         self.states = _flat(hidden)[self.place]
-        if fused:
-            few, temperature = recording.unchecked, self.tokens.temperature
-            logits_tV = nn.functional.linear(self.states[few].float(), layer.weight.detach().float(), layer.bias)
-            self.label_logits = recording.rows.label_logits(self.states, self.tokens.token_ids) / temperature
-            self.log_sums = torch.logsumexp(logits_tV / temperature[few, None], dim=-1)
+
+    def compute_logits(self, layer: nn.Linear, recording: Recording, *, round_logits: bool) -> None:
+        """Compute the tokens' own logits where the model returns none."""
+        few, temperature = recording.unchecked, self.tokens.temperature
+        dtype = self.states.dtype if round_logits else torch.float32
+        label_logits = recording.rows.label_logits(self.states, self.tokens.token_ids).to(dtype).float()
+        self.label_logits = (label_logits / temperature).to(dtype).float()
+        weight, bias = layer.weight.detach().float(), None if layer.bias is None else layer.bias.detach().float()
+        logits_tV = nn.functional.linear(self.states[few].float(), weight, bias)
+        self.log_sums = torch.logsumexp(logits_tV / temperature[few, None], dim=-1)
 
     def read_logits(self, logits: Tensor, recording: Recording) -> None:
         """Take the tokens' own logits, rounded as verl rounds them, and check them."""
