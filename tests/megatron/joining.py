@@ -1,15 +1,12 @@
-"""Passes in which a rank has nothing to do, or fails."""
+"""Passes of the Megatron engine in which a rank has nothing to do, or fails."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
-from unittest import mock
 
-from torch import Tensor
-
-from tests.integration.passes import Rows, answers_of, make_data, request_of
+from tests.integration.joining import batches, fail_in, score
+from tests.integration.passes import Rows
 from tests.megatron.passes import MegatronCase, build_engine, leave_engine, prepare_process, rows_of
 from verl_nthr.integration import megatron, recording, slots, worker
 
@@ -22,53 +19,23 @@ FAILING_PLACES = {
 
 
 def run_with_little_to_do(rank: int, models: str, rows: Rows, cases: list[MegatronCase]) -> list[dict[str, Any]]:
-    """For every case: the scores when only rank 0's replica has a mixed group, when none has, and without responses."""
+    """For every case the number of scores of each batch that leaves replicas little to do."""
     prepare_process()
     answers = []
     for case in cases:
         engine = build_engine(f"{models}/{case.model}", case)
-        mine = rows_of(engine, rows)
-        only_mine = list(range(len(rows.group)))[:: engine.get_data_parallel_size()]
-        batches = {
-            "mixed on one replica": dataclasses.replace(
-                rows, group=[x if row in only_mine else -1 for row, x in enumerate(rows.group)]
-            ),
-            "mixed on none": dataclasses.replace(rows, correct=[False] * len(rows.correct)),
-            "no token inside the masks": dataclasses.replace(rows, masks=[[0] * len(mask) for mask in rows.masks]),
-        }
-        found = {}
-        for name, batch in batches.items():
-            with engine.eval_mode():
-                outputs = engine.infer_batch(make_data(batch, mine, case, request=request_of(case)))
-            if engine.is_mp_src_rank_with_outputs():
-                columns = answers_of(mine, outputs["model_output"])
-                found[name] = sum(not math.isnan(score) for scores in columns["scores"] for score in scores)
+        mine, found = rows_of(engine, rows), {}
+        for name, batch in batches(rows, engine.get_data_parallel_size()).items():
+            columns = score(engine, batch, mine, case)
+            if columns is not None:
+                found[name] = sum(not math.isnan(x) for scores in columns["scores"] for x in scores)
         answers.append({"replica": engine.get_data_parallel_rank(), "scored": found})
         leave_engine()
     return answers
 
 
 def run_failing(rank: int, models: str, rows: Rows, case: MegatronCase, failing: int) -> dict[str, str]:
-    """By place, what this rank raises when rank ``failing`` fails there; then the pass is run once more without."""
+    """By place, what this rank raises when rank ``failing`` fails there."""
     prepare_process()
     engine = build_engine(f"{models}/{case.model}", case)
-    mine = rows_of(engine, rows)
-
-    def run() -> str:
-        with engine.eval_mode():
-            try:
-                engine.infer_batch(make_data(rows, mine, case, request=request_of(case)))
-            except (ZeroDivisionError, RuntimeError) as error:
-                return f"{type(error).__name__}: {error}"
-        return "no error"
-
-    answers = {}
-    for place, (owner, name) in FAILING_PLACES.items():
-        with mock.patch.object(owner, name, _fail if rank == failing else getattr(owner, name)):
-            answers[place] = run()
-    answers["nowhere"] = run()
-    return answers
-
-
-def _fail(*_: Any, **__: Any) -> Tensor:
-    raise ZeroDivisionError("this rank fails")
+    return fail_in(FAILING_PLACES, engine, rows, rows_of(engine, rows), case, fails=rank == failing)

@@ -121,21 +121,23 @@ class ScoringPass:
             )
             slot_scores = scores.new_zeros(len(self.slots)).index_copy_(0, slot, scores)
             self.sharding.sum_over_context(slot_scores)
-            threshold = thresholds(anchors, group, request.num_groups, options.beta)
-            factor = penalty_factor(options.eta, success_rates(group, correct, request.num_groups))
-            everywhere = torch.ones(request.num_groups, dtype=torch.bool, device=self.device)
-            slot_response = self.slots.response.to(self.device)
-            slot_group = group[slot_response]
-            selected = select_tokens(slot_scores, slot_group, correct[slot_response], threshold, everywhere)
-            weight = torch.where(selected, factor[slot_group], torch.ones_like(slot_scores))
-            response = self.data[RESPONSE]
-            row_threshold = torch.full(response.shape, torch.nan)
-            row_threshold[response >= 0] = threshold.cpu()[request.group[response[response >= 0]]]
-            columns = {
-                SCORE: self.slots.scatter(slot_scores, torch.nan),
-                WEIGHT: self.slots.scatter(weight, 1.0),
-                THRESHOLD: row_threshold,
-            }
+            with self.sharding.local_work():
+                threshold = thresholds(anchors, group, request.num_groups, options.beta)
+                factor = penalty_factor(options.eta, success_rates(group, correct, request.num_groups))
+                everywhere = torch.ones(request.num_groups, dtype=torch.bool, device=self.device)
+                slot_response = self.slots.response.to(self.device)
+                slot_group = group[slot_response]
+                selected = select_tokens(slot_scores, slot_group, correct[slot_response], threshold, everywhere)
+                weight = torch.where(selected, factor[slot_group], torch.ones_like(slot_scores))
+                response = self.data[RESPONSE]
+                row_threshold = torch.full(response.shape, torch.nan)
+                row_threshold[response >= 0] = threshold.cpu()[request.group[response[response >= 0]]]
+                columns = {
+                    SCORE: self.slots.scatter(slot_scores, torch.nan),
+                    WEIGHT: self.slots.scatter(weight, 1.0),
+                    THRESHOLD: row_threshold,
+                }
+            self.sharding.agree(self.device)
         return columns | {SECONDS: torch.full(response.shape, self.seconds)}
 
     def _temperature(self) -> Tensor:

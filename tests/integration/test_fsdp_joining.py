@@ -1,0 +1,105 @@
+"""Every rank of an FSDP engine joins: with nothing to score, without a token, and when one of them fails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.coverage import covers
+from tests.integration.fsdp import build_engine, rows_of
+from tests.integration.joining import batches, check_failures, fail_in, score
+from tests.integration.models import make_model
+from tests.integration.passes import Case, make_rows
+from tests.integration.references import check_scores
+from tests.processes import run_ranks
+from verl_nthr.influence import scores
+from verl_nthr.integration import fsdp, recording, slots, worker
+
+CASES = [
+    Case("fsdp2", packed=True, dynamic=True),
+    Case("fsdp", packed=False, dynamic=False),
+    Case("fsdp2", packed=True, dynamic=True, ulysses=2),
+]
+FAILING_PLACES = {
+    "before the pass": (slots.TokenSlots, "of_batch"),
+    "before a micro-batch": (fsdp.FSDPCapture, "_held_here"),
+    "at the output layer": (fsdp._MicroBatch, "observe"),
+    "after a micro-batch": (fsdp._MicroBatch, "write"),
+    "after the pass": (recording, "TokenFeatures"),
+    "while scoring": (scores, "_add_outer_products"),
+    "while selecting": (worker, "select_tokens"),
+}
+FAILING = 1
+ROWS = make_rows(0, vocab_size=70)
+
+
+def run_joining(rank: int, models: str, cases: list[Case]) -> list[dict[str, Any]]:
+    """For every case the answers of batches with little to do, and the errors where one rank fails."""
+    os.environ["VERL_PLATFORM"] = "cpu"
+    results = []
+    for case in cases:
+        engine = build_engine(models, case)
+        mine = rows_of(engine, ROWS)
+        little_to_do = {
+            name: score(engine, batch, mine, case)
+            for name, batch in batches(ROWS, engine.get_data_parallel_size()).items()
+        }
+        failures = fail_in(FAILING_PLACES, engine, ROWS, mine, case, fails=rank == FAILING)
+        results.append({"little to do": little_to_do, "failures": failures})
+    return results
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    make_model(folder / "untied", tied=False)
+    return folder
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((2, CASES), id="2 ranks"),
+        pytest.param((4, CASES[2:]), id="4 ranks", marks=pytest.mark.distributed),
+    ],
+)
+def joined(request: pytest.FixtureRequest, models: Path) -> tuple[int, list[Case], list[list[dict[str, Any]]]]:
+    """The number of ranks, the cases, and the results by rank and case."""
+    ranks, cases = request.param
+    results = run_ranks(run_joining, ranks, str(models), cases, timeout=300)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return ranks, cases, results
+
+
+pytestmark = [
+    pytest.mark.covers("FSDP: a rank with nothing to do or an error"),
+    *(covers(case, ranks=2) for case in CASES),
+]
+
+
+def test_ranks_with_little_to_do_join(joined: tuple[int, list[Case], list[list[dict[str, Any]]]], models: Path) -> None:
+    ranks, cases, results = joined
+    for index, case in enumerate(cases):
+        answers = [of_rank[index]["little to do"] for of_rank in results]
+        for name, batch in batches(ROWS, ranks // case.ulysses).items():
+            found = [answer[name] for answer in answers if answer[name] is not None]
+            assert len(found) == ranks // case.ulysses
+            if "on one replica" in name:
+                check_scores(found, models, batch, case)
+                continue
+            for columns in found:
+                assert all(x != x for row in columns["scores"] for x in row)
+                assert all(x == 1.0 for row in columns["weights"] for x in row)
+
+
+def test_a_failure_on_one_rank_is_raised_on_every_rank(
+    joined: tuple[int, list[Case], list[list[dict[str, Any]]]],
+) -> None:
+    _, cases, results = joined
+    for index in range(len(cases)):
+        check_failures([dict(of_rank[index]["failures"]) for of_rank in results], FAILING)
