@@ -19,10 +19,12 @@ from verl_nthr.influence import scores
 from verl_nthr.integration import fsdp, recording, slots, worker
 
 CASES = [
-    Case("fsdp2", packed=True, dynamic=True),
-    Case("fsdp", packed=False, dynamic=False),
-    Case("fsdp2", packed=True, dynamic=True, ulysses=2),
+    Case("fsdp2", packed=True, dynamic=True, beta=-0.005),
+    Case("fsdp", packed=False, dynamic=False, beta=-0.005),
+    Case("fsdp2", packed=True, dynamic=True, ulysses=2, beta=-0.005),
 ]
+ROWS = make_rows(0, vocab_size=70)
+BATCHES = batches(ROWS, 2)
 FAILING_PLACES = {
     "before the pass": (slots.TokenSlots, "of_batch"),
     "before a micro-batch": (fsdp.FSDPCapture, "_held_here"),
@@ -33,7 +35,6 @@ FAILING_PLACES = {
     "while selecting": (worker, "select_tokens"),
 }
 FAILING = 1
-ROWS = make_rows(0, vocab_size=70)
 
 
 def run_joining(rank: int, models: str, cases: list[Case]) -> list[dict[str, Any]]:
@@ -43,10 +44,7 @@ def run_joining(rank: int, models: str, cases: list[Case]) -> list[dict[str, Any
     for case in cases:
         engine = build_engine(models, case)
         mine = rows_of(engine, ROWS)
-        little_to_do = {
-            name: score(engine, batch, mine, case)
-            for name, batch in batches(ROWS, engine.get_data_parallel_size()).items()
-        }
+        little_to_do = {name: score(engine, batch, mine, case) for name, batch in BATCHES.items()}
         failures = fail_in(FAILING_PLACES, engine, ROWS, mine, case, fails=rank == FAILING)
         results.append({"little to do": little_to_do, "failures": failures})
     return results
@@ -86,7 +84,7 @@ def test_ranks_with_little_to_do_join(joined: tuple[int, list[Case], list[list[d
     ranks, cases, results = joined
     for index, case in enumerate(cases):
         answers = [of_rank[index]["little to do"] for of_rank in results]
-        for name, batch in batches(ROWS, ranks // case.ulysses).items():
+        for name, batch in BATCHES.items():
             found = [answer[name] for answer in answers if answer[name] is not None]
             assert len(found) == ranks // case.ulysses
             if "on one replica" in name:

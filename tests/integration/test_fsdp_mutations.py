@@ -40,7 +40,6 @@ NOTICED_BY_THE_PASS = {
     "hidden_state_of_the_next_position",
     "no_temperature_in_the_pass",
     "padding_for_ulysses_not_counted",
-    "padding_at_the_end_of_rows_counted",
     "no_sum_over_the_ranks_of_a_sequence",
 }
 ROWS = make_rows(0, vocab_size=70)
