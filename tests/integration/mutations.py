@@ -15,7 +15,6 @@ from torch import Tensor
 from tests.integration.fsdp import build_engine, rows_of
 from tests.integration.joining import score
 from tests.integration.passes import Case, Rows
-from verl_nthr.influence import scores
 from verl_nthr.influence.sharding import Sharding
 from verl_nthr.integration import fsdp, recording, slots, worker
 
@@ -112,13 +111,15 @@ def no_sum_over_the_ranks() -> Iterator[None]:
 
 @contextmanager
 def sums_in_bfloat16() -> Iterator[None]:
-    original = scores._add_outer_products
+    """Every rank rounds its M⁺."""
+    original = Sharding.sum_over_tokens
 
-    def add(sum_VD: Tensor, *args: Any) -> None:
-        original(sum_VD, *args)
-        sum_VD.copy_(sum_VD.bfloat16())
+    def sum_over_tokens(self: Sharding, *tensors: Tensor) -> None:
+        for tensor in tensors:
+            tensor.copy_(tensor.bfloat16())
+        original(self, *tensors)
 
-    with mock.patch.object(scores, "_add_outer_products", add):
+    with mock.patch.object(Sharding, "sum_over_tokens", sum_over_tokens):
         yield
 
 

@@ -15,7 +15,7 @@ from tests.integration.models import make_model
 from tests.integration.passes import Case, make_rows
 from tests.integration.references import check_scores
 from tests.processes import run_ranks
-from verl_nthr.influence import scores
+from verl_nthr.influence.features import TokenFeatures
 from verl_nthr.integration import fsdp, recording, slots, worker
 
 CASES = [
@@ -31,7 +31,7 @@ FAILING_PLACES = {
     "at the output layer": (fsdp._MicroBatch, "observe"),
     "after a micro-batch": (fsdp._MicroBatch, "write"),
     "after the pass": (recording, "TokenFeatures"),
-    "while scoring": (scores, "_add_outer_products"),
+    "while scoring": (TokenFeatures, "hidden_of"),
     "while selecting": (worker, "select_tokens"),
 }
 FAILING = 1
