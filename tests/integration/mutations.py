@@ -79,7 +79,7 @@ def padding_at_the_end_of_rows_counted() -> Iterator[None]:
 
 @contextmanager
 def padding_for_ulysses_not_counted() -> Iterator[None]:
-    """The part of each rank taken as if nothing were appended to make all parts of one length."""
+    """The part of each rank taken as if verl had appended nothing."""
     original = fsdp.FSDPCapture._held_here
 
     def held_here(self: fsdp.FSDPCapture, micro_batch: Any, padding: int) -> fsdp._MicroBatch:

@@ -23,7 +23,7 @@ EVERYWHERE = (
 )
 CASES: list[tuple[Case, tuple[Mutation, ...]]] = [
     (
-        Case("fsdp2", packed=True, dynamic=True, ulysses=2),
+        Case("fsdp2", packed=True, dynamic=True, ulysses=2, padded_to=50),
         (*EVERYWHERE, mutations.padding_for_ulysses_not_counted, mutations.no_sum_over_the_ranks_of_a_sequence),
     ),
     (
