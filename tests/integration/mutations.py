@@ -78,7 +78,7 @@ def padding_at_the_end_of_rows_counted() -> Iterator[None]:
 
 
 @contextmanager
-def padding_for_ulysses_not_counted() -> Iterator[None]:
+def appended_padding_forgotten() -> Iterator[None]:
     """The part of each rank taken as if verl had appended nothing."""
     original = fsdp.FSDPCapture._held_here
 

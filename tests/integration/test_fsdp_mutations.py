@@ -24,7 +24,7 @@ EVERYWHERE = (
 CASES: list[tuple[Case, tuple[Mutation, ...]]] = [
     (
         Case("fsdp2", packed=True, dynamic=True, ulysses=2, padded_to=50),
-        (*EVERYWHERE, mutations.padding_for_ulysses_not_counted, mutations.no_sum_over_the_ranks_of_a_sequence),
+        (*EVERYWHERE, mutations.appended_padding_forgotten, mutations.no_sum_over_the_ranks_of_a_sequence),
     ),
     (
         Case("fsdp", packed=False, dynamic=True),
@@ -39,7 +39,7 @@ PARAMETERS = [
 NOTICED_BY_THE_PASS = {
     "hidden_state_of_the_next_position",
     "no_temperature_in_the_pass",
-    "padding_for_ulysses_not_counted",
+    "appended_padding_forgotten",
     "no_sum_over_the_ranks_of_a_sequence",
 }
 ROWS = make_rows(0, vocab_size=70)
