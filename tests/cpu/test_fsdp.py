@@ -52,6 +52,29 @@ print(CPUOffloadPolicy(pin_memory=True).pin_memory, CPUOffloadPolicy().pin_memor
     assert output_of(code, cpu=True) == "False False"
 
 
+def test_saved_weights_are_copies(tmp_path) -> None:
+    code = f"""
+import verl, torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from verl.utils import fsdp_utils
+dist.init_process_group("gloo", init_method="file://{tmp_path}/store", rank=0, world_size=1)
+model = fully_shard(torch.nn.Linear(3, 2), mesh=init_device_mesh("cpu", (1,)))
+states = []
+for _ in range(2):
+    states.append((fsdp_utils.fsdp2_sharded_save_to_cpu(model), [p.full_tensor().clone() for p in model.parameters()]))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+for saved, expected in states:
+    fsdp_utils.fsdp2_sharded_load_from_cpu(model, *saved)
+    print(all(torch.equal(p.full_tensor(), e) for p, e in zip(model.parameters(), expected, strict=True)))
+dist.destroy_process_group()
+"""
+    assert output_of(code, cpu=True).splitlines()[-2:] == ["True", "True"]
+
+
 def test_the_engines_of_verl_are_found_for_the_cpu() -> None:
     code = """
 import verl

@@ -38,6 +38,15 @@ def test_they_compose_with_verls_own_configuration(workers: int) -> None:
 
 
 @pytest.mark.usefixtures("verl_config")
+def test_separate_rollouts_have_a_trainer_a_transport_and_devices() -> None:
+    config = compose("ppo_trainer", overrides=overrides(2, "/tmp/r", separate_rollouts=3))
+    rollout = config.actor_rollout_ref.rollout
+    assert config.trainer.v1.trainer_mode == "separate_async"
+    assert (rollout.nnodes, rollout.n_gpus_per_node, rollout.checkpoint_engine.backend) == (1, 3, "gloo")
+    assert config.ray_kwargs.ray_init.num_gpus == 5
+
+
+@pytest.mark.usefixtures("verl_config")
 def test_a_later_override_wins() -> None:
     config = composed("actor_rollout_ref.model.use_remove_padding=True", "actor_rollout_ref.actor.strategy=fsdp")
     assert config.actor_rollout_ref.model.use_remove_padding is True
@@ -73,6 +82,8 @@ def test_relative_folders_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="workers must be at least 1"):
         overrides(0, "/tmp/r")
+    with pytest.raises(ValueError, match="separate_rollouts must be at least 0"):
+        overrides(1, "/tmp/r", separate_rollouts=-1)
     with pytest.raises(ValueError, match="too long"):
         overrides(1, "/tmp/" + "x" * 60)
 

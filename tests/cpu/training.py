@@ -36,7 +36,9 @@ class Run:
     """Files of /dev/shm that its processes had mapped and that are still there."""
 
 
-def train(folder: Path, ray_dir: Path, workers: int, extra: list[str], limit: float) -> Run:
+def train(
+    folder: Path, ray_dir: Path, workers: int, extra: list[str], limit: float, *, separate_rollouts: int = 0
+) -> Run:
     """Train the toy for :data:`STEPS` steps; raises AssertionError where it is not done after ``limit`` seconds."""
     toy = make_toy(folder / "toy")
     mark, log, metrics = uuid.uuid4().hex, folder / "log.txt", folder / "metrics.jsonl"
@@ -44,7 +46,8 @@ def train(folder: Path, ray_dir: Path, workers: int, extra: list[str], limit: fl
     variables |= environment()
     variables |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(REPOSITORY), "VERL_FILE_LOGGER_PATH": str(metrics)}
     variables |= {MARK: mark, "TMPDIR": str(ray_dir)}
-    command = [sys.executable, "-m", "verl.trainer.main_ppo", *overrides(workers, ray_dir)]
+    platform = overrides(workers, ray_dir, separate_rollouts=separate_rollouts)
+    command = [sys.executable, "-m", "verl.trainer.main_ppo", *platform]
     command += [
         "algorithm.adv_estimator=grpo",
         f"data.train_files={toy.train}",

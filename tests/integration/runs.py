@@ -34,7 +34,14 @@ def actor(out: Path, step: int) -> Path:
 
 
 def train(
-    toy: ToyPaths, out: Path, settings: Sequence[str], *, workers: int = 1, steps: int = 2, timeout: float = 540
+    toy: ToyPaths,
+    out: Path,
+    settings: Sequence[str],
+    *,
+    workers: int = 1,
+    separate_rollouts: int = 0,
+    steps: int = 2,
+    timeout: float = 540,
 ) -> list[dict[str, float]]:
     """Train up to step ``steps``, 6 prompts × 5 responses each, with dynamic batches, and return each step's metrics.
 
@@ -43,8 +50,9 @@ def train(
     that lasts longer than ``timeout`` seconds is killed, children included.
     """
     with tempfile.TemporaryDirectory(prefix="vn") as scratch:
+        platform = overrides(workers, f"{scratch}/ray", separate_rollouts=separate_rollouts)
         command = [
-            *[sys.executable, "-m", "verl.trainer.main_ppo", *overrides(workers, f"{scratch}/ray")],
+            *[sys.executable, "-m", "verl.trainer.main_ppo", *platform],
             f"+algorithm.nthr.reward_threshold={THRESHOLD}",
             f"data.train_files={toy.train}",
             f"data.val_files={toy.test}",

@@ -1,4 +1,4 @@
-"""FSDP and FSDP2 on modules that lie on the CPU (torch 2.13.0)."""
+"""FSDP and FSDP2 on modules that lie on the CPU (torch 2.13.0, verl 0.9.1)."""
 
 from typing import Any
 
@@ -31,6 +31,16 @@ def accept_cpu_states(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs
     """
 
 
+def save_copies(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict, Any]:
+    """Around ``verl.utils.fsdp_utils.fsdp2_sharded_save_to_cpu``: the saved weights are copies.
+
+    verl's separate asynchronous trainer saves π_old and restores it for a pass. ``tensor.cpu()`` of a tensor that is on
+    the CPU is that tensor, so what was saved would be trained on, and old log-probs would be those of newer weights.
+    """
+    shards, spec = wrapped(*args, **kwargs)
+    return {name: (shard.clone(), shard_spec) for name, (shard, shard_spec) in shards.items()}, spec
+
+
 PATCHES: tuple[Patch, ...] = (
     wrapping(
         "torch.distributed.fsdp.CPUOffloadPolicy: no pinned memory",
@@ -50,4 +60,5 @@ PATCHES: tuple[Patch, ...] = (
         "_check_module_states_for_sync_module_states",
         accept_cpu_states,
     ),
+    wrapping("verl FSDP2: saved weights are copies", "verl.utils.fsdp_utils", "fsdp2_sharded_save_to_cpu", save_copies),
 )

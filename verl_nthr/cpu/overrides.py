@@ -11,7 +11,7 @@ LONGEST_RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma
 TRAINED_MODELS = ("actor_rollout_ref.actor.fsdp_config", "actor_rollout_ref.ref.fsdp_config", "critic.fsdp")
 
 
-def overrides(workers: int, ray_dir: str | Path) -> list[str]:
+def overrides(workers: int, ray_dir: str | Path, *, separate_rollouts: int = 0) -> list[str]:
     """Overrides for a run of ``workers`` training processes, each with a vLLM engine of its own.
 
     Settings of the task (data, lengths, batch sizes, learning rate, samples per prompt) are the caller's. An override
@@ -20,12 +20,15 @@ def overrides(workers: int, ray_dir: str | Path) -> list[str]:
     Args:
         workers: data-parallel training processes, on this machine.
         ray_dir: folder for Ray's session; unix sockets lie in it, so its path has to be short.
+        separate_rollouts: vLLM engines beside the trainer; with any, the trainer is verl's separate asynchronous one.
 
     Raises:
-        ValueError: ``workers`` is below 1, or ``ray_dir`` is too long for a unix socket.
+        ValueError: ``workers`` is below 1, ``separate_rollouts`` below 0, or ``ray_dir`` is too long for a unix socket.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    if separate_rollouts < 0:
+        raise ValueError(f"separate_rollouts must be at least 0, got {separate_rollouts}")
     folder = Path(ray_dir).absolute()
     longest = len(f"{folder}{LONGEST_RAY_SOCKET}".encode())
     if longest > UNIX_SOCKET_PATH_MAX:
@@ -33,7 +36,8 @@ def overrides(workers: int, ray_dir: str | Path) -> list[str]:
             f"ray_dir={folder} is {longest - UNIX_SOCKET_PATH_MAX} bytes too long: Ray puts unix sockets in it, whose "
             f"paths may have {UNIX_SOCKET_PATH_MAX} bytes; choose a shorter folder, for example under /tmp"
         )
-    return [*_trainer(workers), *_models(), *_rollout(), *_ray(workers, folder)]
+    separate = _separate_rollouts(separate_rollouts) if separate_rollouts else []
+    return [*_trainer(workers), *_models(), *_rollout(), *separate, *_ray(workers + separate_rollouts, folder)]
 
 
 def _trainer(workers: int) -> list[str]:
@@ -83,6 +87,16 @@ def _rollout() -> list[str]:
         "actor_rollout_ref.rollout.gpu_memory_utilization=0.2",
         "actor_rollout_ref.rollout.agent.num_workers=1",
         "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=1024",
+    ]
+
+
+def _separate_rollouts(count: int) -> list[str]:
+    """Engines of their own on this machine, which get the weights over gloo."""
+    return [
+        "trainer.v1.trainer_mode=separate_async",
+        "actor_rollout_ref.rollout.nnodes=1",
+        f"actor_rollout_ref.rollout.n_gpus_per_node={count}",
+        "actor_rollout_ref.rollout.checkpoint_engine.backend=gloo",
     ]
 
 

@@ -1,5 +1,6 @@
 """Weight transfer to the rollout: a failure on one side is an error on the other, not an endless wait."""
 
+from types import ModuleType
 from typing import Any
 
 from verl_nthr.cpu.limits import TIMEOUT_VARIABLE, timeout
@@ -7,6 +8,21 @@ from verl_nthr.cpu.patches import Patch, wrapping
 
 MODULE = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
 LINGER_MILLISECONDS = 10_000
+GLOO = "gloo"
+
+
+def register_gloo(module: ModuleType) -> None:
+    """Register our checkpoint engine with ``verl.checkpoint_engine.base`` (verl 0.9.1), whose own need accelerators."""
+    from verl_nthr.cpu.checkpoint_engine import GlooCheckpointEngine
+
+    module.CheckpointEngineRegistry.register(GLOO)(GlooCheckpointEngine)
+
+
+def gloo_registered(module: ModuleType) -> bool:
+    """Whether verl finds our checkpoint engine under the name "gloo"."""
+    from verl_nthr.cpu.checkpoint_engine import GlooCheckpointEngine
+
+    return module.CheckpointEngineRegistry._registry.get(GLOO) is GlooCheckpointEngine
 
 
 def init_socket(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -42,6 +58,12 @@ async def send_weights(wrapped: Any, instance: Any, args: tuple[Any, ...], kwarg
 
 
 PATCHES: tuple[Patch, ...] = (
+    Patch(
+        name="verl CheckpointEngineRegistry: gloo",
+        module="verl.checkpoint_engine.base",
+        apply=register_gloo,
+        in_place=gloo_registered,
+    ),
     wrapping("verl BucketedWeightSender: a limit on waiting", MODULE, "BucketedWeightSender._init_socket", init_socket),
     wrapping(
         "verl BucketedWeightReceiver: a limit on waiting", MODULE, "BucketedWeightReceiver._init_socket", init_socket

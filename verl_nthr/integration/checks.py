@@ -18,7 +18,7 @@ from verl_nthr.integration.options import MONITOR_OPTIONS, NTHRConfigError, NTHR
 
 SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL, prereleases=True)
 STRATEGIES = ("fsdp", "fsdp2", "megatron")
-TRAINER_MODES = ("sync", "colocate_async")
+TRAINER_MODES = ("sync", "colocate_async", "separate_async")
 
 
 def override_config(config_module: ModuleType) -> None:
@@ -68,10 +68,18 @@ def _problems(config: DictConfig) -> Iterator[str]:
         yield f"verl=={installed} is installed; supported is verl{SUPPORTED_VERL}, so install one of those"
     strategy = OmegaConf.select(config, "actor_rollout_ref.actor.strategy", default=None)
     engine = _MEGATRON_REQUIREMENTS if strategy == "megatron" else ()
+    if strategy == "fsdp2" and _restores_weights(config):
+        engine = _RESTORED_WEIGHTS_REQUIREMENTS
     for key, allowed, reason in (*_REQUIREMENTS, *engine) if is_ours else _MONITOR_REQUIREMENTS:
         value = OmegaConf.select(config, key, default=None)
         if value is not None and not allowed(value):
             yield f"{key}={value}: {reason}"
+
+
+def _restores_weights(config: DictConfig) -> bool:
+    """Whether verl puts earlier weights in place for the old-log-prob passes."""
+    trainer = config.trainer.v1
+    return trainer.trainer_mode == "separate_async" and trainer.separate_async.parameter_sync_step > 1
 
 
 def _one_of(values: tuple[str, ...]) -> Callable[[Any], bool]:
@@ -111,6 +119,16 @@ _REQUIREMENTS: tuple[Requirement, ...] = (
         _one_of(STRATEGIES),
         f"this engine is not covered yet; set actor_rollout_ref.actor.strategy={'|'.join(STRATEGIES)}",
     ),
+)
+
+_RESTORED_WEIGHTS_REQUIREMENTS: tuple[Requirement, ...] = tuple(
+    (
+        f"actor_rollout_ref.actor.fsdp_config.{key}",
+        lambda value: not value,
+        "verl's copy of the old policy shares its memory with the trained weights on the host; set it to False, or "
+        "actor_rollout_ref.actor.strategy=fsdp, or trainer.v1.separate_async.parameter_sync_step=1",
+    )
+    for key in ("param_offload", "offload_policy")
 )
 
 _MEGATRON_REQUIREMENTS: tuple[Requirement, ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +35,21 @@ COLUMNS = (
 )
 
 
-def write_step(folder: str | Path, step: int, records: Iterator[dict[str, Any]]) -> Path:
-    """Write ``<folder>/<step>.jsonl``, one strict JSON object a line, whole or not at all."""
+def write_step(folder: str | Path, step: int, records: Iterator[dict[str, Any]], *, append: bool = False) -> Path:
+    """Write ``<folder>/<step>.jsonl``, one strict JSON object a line, whole or not at all.
+
+    Args:
+        folder: made if it does not exist.
+        step: the training step.
+        records: of a step, or of one of the updates that it consists of.
+        append: keep the records that the file has of the step's earlier updates.
+    """
     path = Path(folder) / f"{step}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".jsonl.part")
-    with partial.open("w", encoding="utf-8") as lines:
+    if append:
+        shutil.copyfile(path, partial)
+    with partial.open("a" if append else "w", encoding="utf-8") as lines:
         for record in records:
             lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     os.replace(partial, path)

@@ -93,6 +93,7 @@ def compute_advantage(
             options,
             trainer.tokenizer,
         )
-        dump.write_step(options.token_dump_dir, trainer.global_steps, records)
+        is_later_update = trainer.local_trigger_step > 0
+        dump.write_step(options.token_dump_dir, trainer.global_steps, records, append=is_later_update)
     fields = TensorDict({"advantages": weighted}, batch_size=len(batch))
     return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
