@@ -106,6 +106,27 @@ CONTRACTS: tuple[Contract, ...] = (
         "integration/monitor.py wraps it: the actor's update must be its last act.",
     ),
     Contract(
+        TRAINER,
+        "PPOTrainer.step",
+        True,
+        ("a06755c8cc73", "1bd1082c9b7b"),
+        "integration/trainer.py: `local_trigger_step` counts the updates of a step, whose dumps are one file.",
+    ),
+    Contract(
+        "verl/trainer/ppo/v1/trainer_separate_async.py",
+        "PPOTrainerSeparateAsync._compute_old_log_prob",
+        True,
+        ("79668214f301",),
+        "integration/trainer.py: the base's, which it wraps, must run while the old policy's weights are in place.",
+    ),
+    Contract(
+        "verl/utils/fsdp_utils.py",
+        "fsdp2_sharded_save_to_cpu",
+        True,
+        ("fefaeb783815",),
+        "integration/checks.py refuses weights on the host, cpu/fsdp.py copies: drop both where it returns copies.",
+    ),
+    Contract(
         "verl/trainer/ppo/v1/utils.py",
         "compute_advantage_for_multi_trajectories",
         True,

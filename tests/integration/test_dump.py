@@ -36,6 +36,16 @@ class Tokenizer:
         return "".join(f"<{token}>" for token in ids)
 
 
+def test_a_step_of_several_updates_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "7.jsonl").write_text("of an earlier run\n")
+    for update in range(3):
+        path = write_step(tmp_path, 7, iter([{"update": update}]), append=update > 0)
+    assert path.read_text() == '{"update": 0}\n{"update": 1}\n{"update": 2}\n'
+    with pytest.raises(ValueError, match="Out of range"):
+        write_step(tmp_path, 7, iter([{"update": 3}, {"update": NAN}]), append=True)
+    assert path.read_text().count("update") == 3
+
+
 def jagged(rows: list[list[float]]) -> torch.Tensor:
     return torch.nested.as_nested_tensor([torch.tensor(row) for row in rows], layout=torch.jagged)
 

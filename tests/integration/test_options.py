@@ -74,7 +74,6 @@ def test_the_packaged_configuration_is_otherwise_verls() -> None:
         ("actor_rollout_ref.rollout.temperature=0", r"rollout\.temperature=0: .* set it above 0"),
         ("algorithm.rollout_correction.bypass_mode=True", r"bypass_mode=True: bypass mode skips the old-log-prob pass"),
         ("trainer.use_v1=False", r"trainer\.use_v1=False: the legacy trainer is not covered"),
-        ("trainer.v1.trainer_mode=separate_async", r"trainer_mode=separate_async: not covered yet"),
         ("model_engine=torchtitan", r"actor\.strategy=torchtitan: this engine is not covered yet"),
     ],
 )
@@ -116,10 +115,30 @@ def test_the_megatron_engine_and_its_fused_kernels_are_covered() -> None:
         "actor_rollout_ref.model.use_fused_kernels=True",
         "actor_rollout_ref.model.lora_rank=8",
         "trainer.v1.trainer_mode=colocate_async",
+        "trainer.v1.trainer_mode=separate_async",
     ],
 )
 def test_what_is_covered_on_fsdp(override: str) -> None:
     check_run(stock(override))
+
+
+SEPARATE = ["trainer.v1.trainer_mode=separate_async", "actor_rollout_ref.actor.strategy=fsdp2"]
+
+
+@pytest.mark.parametrize("key", ["param_offload", "offload_policy"])
+def test_weights_on_the_host_that_verl_would_not_keep_apart_are_refused(key: str) -> None:
+    offload = f"actor_rollout_ref.actor.fsdp_config.{key}=True"
+    with pytest.raises(NTHRConfigError, match=rf"actor\.fsdp_config\.{key}=True: verl's copy of the old policy shares"):
+        check_run(stock(*SEPARATE, offload))
+    for way_out in ("actor_rollout_ref.actor.strategy=fsdp", "trainer.v1.separate_async.parameter_sync_step=1"):
+        check_run(stock(*SEPARATE, offload, way_out))
+    check_run(stock(*SEPARATE))
+    check_run(stock(SEPARATE[1], offload))
+
+
+def test_the_separate_asynchronous_trainer_without_the_old_log_prob_pass_is_refused() -> None:
+    with pytest.raises(NTHRConfigError, match=r"rollout_correction\.bypass_mode=True: bypass mode skips"):
+        check_run(stock(*SEPARATE, "algorithm.rollout_correction.bypass_mode=True"))
 
 
 def test_every_reason_is_listed_at_once() -> None:

@@ -49,6 +49,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> ToyPaths:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.covers("trainer: sync")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_weights_of_a_training_run_are_those_computed_offline(toy: ToyPaths, tmp_path: Path, workers: int) -> None:
     check_run(toy, tmp_path, workers, [])
@@ -56,6 +57,7 @@ def test_the_weights_of_a_training_run_are_those_computed_offline(toy: ToyPaths,
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.covers("trainer: colocate_async")
 def test_an_asynchronous_run_on_fsdp1_with_fused_kernels(toy: ToyPaths, tmp_path: Path) -> None:
     model = "actor_rollout_ref.model"
     fused = [f"{model}.use_fused_kernels=True", f"{model}.fused_kernel_options.impl_backend=torch"]

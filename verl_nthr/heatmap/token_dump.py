@@ -46,7 +46,7 @@ class Response:
     """1 where the model is trained on the token, else 0."""
 
     log_probs: list[float | None]
-    """Of the policy that sampled."""
+    """Under the policy before the step."""
 
     entropies: list[float | None]
     """Of the next-token distribution that the token was sampled from, in nats."""

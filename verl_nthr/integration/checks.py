@@ -78,8 +78,8 @@ def _problems(config: DictConfig) -> Iterator[str]:
 
 def _restores_weights(config: DictConfig) -> bool:
     """Whether verl puts earlier weights in place for the old-log-prob passes."""
-    trainer = config.trainer.v1
-    return trainer.trainer_mode == "separate_async" and trainer.separate_async.parameter_sync_step > 1
+    mode = OmegaConf.select(config, "trainer.v1.trainer_mode", default=None)
+    return mode == "separate_async" and config.trainer.v1.separate_async.parameter_sync_step > 1
 
 
 def _one_of(values: tuple[str, ...]) -> Callable[[Any], bool]:
