@@ -12,6 +12,17 @@ from unittest import mock
 
 from tests.integration.passes import Case, Rows, answers_of, make_data, request_of
 
+PLAIN_TRANSFORMER = {
+    "use_cpu_initialization": True,
+    "masked_softmax_fusion": False,
+    "bias_activation_fusion": False,
+    "apply_rope_fusion": False,
+    "persist_layer_norm": False,
+    "bias_dropout_fusion": False,
+    "gradient_accumulation_fusion": False,
+}
+"""What megatron-core's transformer needs to be built and run without CUDA."""
+
 
 @dataclass(frozen=True)
 class MegatronCase(Case):
@@ -35,6 +46,36 @@ class MegatronCase(Case):
 def case(**changes: Any) -> MegatronCase:
     """A packed dynamic batch without any cut, but for ``changes``."""
     return MegatronCase(**({"strategy": "megatron", "packed": True, "dynamic": True} | changes))
+
+
+def support_rows(ranks: int, case: MegatronCase) -> list[str]:
+    """The rows of the support matrix that a pass of ``case`` on ``ranks`` ranks belongs to."""
+    tensor, pipeline, context = case.tensor > 1, case.pipeline > 1, case.context > 1
+    shown = {
+        "TP": tensor,
+        "SP": case.sequence_parallel,
+        "PP": pipeline,
+        "virtual PP": case.virtual_pipeline is not None,
+        "CP": context,
+        "DP": ranks > case.tensor * case.pipeline * case.context,
+        "TP × PP": tensor and pipeline,
+        "TP × CP": tensor and context,
+        "PP × CP": pipeline and context,
+        "no cut": ranks == 1,
+        "packed": case.packed,
+        "padded": not case.packed,
+        "packed to a multiple of a length": case.pad_to_length,
+        "dynamic batch": case.dynamic,
+        "static batch": not case.dynamic,
+        "tied embeddings": case.tied,
+        "untied embeddings": not case.tied,
+        "padded vocabulary": case.vocabulary_multiple > 1,
+        "fused cross-entropy": case.fused,
+        "plain cross-entropy": not case.fused,
+        "mbridge": not case.megatron_bridge,
+        "Megatron-Bridge": case.megatron_bridge,
+    }
+    return [f"Megatron: {row}" for row, applies in shown.items() if applies]
 
 
 def run_pass(rank: int, models: str, rows: Rows, cases: Sequence[MegatronCase]) -> list[dict[str, Any] | None]:
@@ -88,18 +129,10 @@ def build_engine(model: str, case: MegatronCase) -> Any:
         use_remove_padding=case.packed,
         pad_to_length=case.pad_to_length,
         use_fused_kernels=case.fused,
-        override_transformer_config={
-            "use_cpu_initialization": True,
-            "masked_softmax_fusion": False,
-            "bias_activation_fusion": False,
-            "apply_rope_fusion": False,
-            "persist_layer_norm": False,
-            "bias_dropout_fusion": False,
-            "gradient_accumulation_fusion": False,
-        },
+        override_transformer_config=dict(PLAIN_TRANSFORMER),
     )
     if case.dtype == "fp32":
-        object.__setattr__(engine_config, "dtype", "float32")  # verl asserts a half precision
+        use_float32(engine_config)
     engine = EngineRegistry.get_engine_cls("language_model", "megatron")(
         model_config=HFModelConfig(path=model, use_remove_padding=case.packed),
         engine_config=engine_config,
@@ -112,6 +145,11 @@ def build_engine(model: str, case: MegatronCase) -> Any:
     with mock.patch.object(AutoBridge, "from_config", padded):
         engine.initialize()
     return engine
+
+
+def use_float32(engine_config: Any) -> None:
+    """Let an engine compute in float32, where verl's configuration allows half precisions alone."""
+    object.__setattr__(engine_config, "dtype", "float32")
 
 
 def rows_of(engine: Any, rows: Rows) -> list[int]:

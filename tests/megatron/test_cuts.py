@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.passes import Rows
 from tests.integration.references import check_log_probs, check_scores
-from tests.megatron.passes import MegatronCase, case, run_pass
+from tests.megatron.passes import MegatronCase, case, run_pass, support_rows
 from tests.processes import run_ranks
 
 # per number of ranks; mbridge changes its table of weights for good when it loads a tied model: those come last
@@ -114,7 +114,12 @@ def check(models: Path, rows: Rows, ranks: int, cases: tuple[MegatronCase, ...],
 
 def parameters(cuts: dict[int, tuple[MegatronCase, ...]]) -> list[Any]:
     return [
-        pytest.param(ranks, index, id=f"{ranks}ranks, {cases[index]}")
+        pytest.param(
+            ranks,
+            index,
+            id=f"{ranks}ranks, {cases[index]}",
+            marks=pytest.mark.covers(*support_rows(ranks, cases[index])),
+        )
         for ranks, cases in cuts.items()
         for index in range(len(cases))
     ]
@@ -138,6 +143,7 @@ def test_models_loaded_by_megatron_bridge_give_the_same(models: Path, rows: Rows
 
 
 @pytest.mark.distributed
+@pytest.mark.covers("Megatron: bfloat16, by tolerance")
 @pytest.mark.parametrize("fused", [False, True])
 def test_half_precision_is_not_refused_and_comes_close(models: Path, rows: Rows, fused: bool) -> None:
     half = case(dtype="bf16", tensor=2, sequence_parallel=True, fused=fused)

@@ -11,7 +11,7 @@ from tests.megatron.joining import FAILING_PLACES, run_failing, run_with_little_
 from tests.megatron.passes import MegatronCase, case
 from tests.processes import run_ranks
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.covers("Megatron: a rank with nothing to do or an error")]
 
 
 @pytest.mark.parametrize(
