@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.integration.passes import Rows, answers_of, make_data, request_of
-from tests.megatron.passes import MegatronCase, build_engine, prepare_process, rows_of
+from tests.megatron.passes import MegatronCase, build_engine, case, prepare_process, rows_of
 from verl_nthr.influence.sharding import VocabularyShard
 from verl_nthr.integration import megatron, recording, slots, worker
 
@@ -49,14 +49,27 @@ def hidden_state_of_the_next_position() -> Iterator[None]:
 
 
 @contextmanager
+def logit_of_the_next_token() -> Iterator[None]:
+    with _tokens_of_micro_batches(lambda found: {"token_ids": found.token_ids.roll(-1)}):
+        yield
+
+
+@contextmanager
+def error_of_the_next_token() -> Iterator[None]:
+    """The pass is right, but the scores take each token for the one that follows it."""
+    original = slots.TokenSlots.of_batch
+
+    def of_batch(*args: Tensor) -> slots.TokenSlots:
+        found = original(*args)
+        return dataclasses.replace(found, token_ids=found.token_ids.roll(-1))
+
+    with mock.patch.object(slots.TokenSlots, "of_batch", of_batch):
+        yield
+
+
+@contextmanager
 def no_temperature_in_the_pass() -> Iterator[None]:
-    original = slots.SlottedTokens.of_micro_batch
-
-    def tokens(micro_batch: Any) -> slots.SlottedTokens:
-        found = original(micro_batch)
-        return dataclasses.replace(found, temperature=torch.ones_like(found.temperature))
-
-    with mock.patch.object(slots.SlottedTokens, "of_micro_batch", tokens):
+    with _tokens_of_micro_batches(lambda found: {"temperature": torch.ones_like(found.temperature)}):
         yield
 
 
@@ -94,20 +107,59 @@ def no_sum_over_the_vocabulary() -> Iterator[None]:
         yield
 
 
-MUTATIONS = (
-    wrong_vocabulary_offset,
-    no_sequence_parallel_gather,
+@contextmanager
+def layout_of_the_other_context_rank() -> Iterator[None]:
+    """Each of two ranks takes its states for those of the tokens that the other one holds."""
+    from megatron.core import parallel_state
+
+    original, own = megatron.MegatronCapture._places, parallel_state.get_context_parallel_rank
+
+    def places(self: megatron.MegatronCapture, micro_batch: Any) -> Tensor:
+        with mock.patch.object(parallel_state, "get_context_parallel_rank", return_value=1 - own()):
+            return original(self, micro_batch)
+
+    with mock.patch.object(megatron.MegatronCapture, "_places", places):
+        yield
+
+
+@contextmanager
+def _tokens_of_micro_batches(change: Callable[[slots.SlottedTokens], dict[str, Tensor]]) -> Iterator[None]:
+    original = slots.SlottedTokens.of_micro_batch
+
+    def tokens(micro_batch: Any) -> slots.SlottedTokens:
+        found = original(micro_batch)
+        return dataclasses.replace(found, **change(found))
+
+    with mock.patch.object(slots.SlottedTokens, "of_micro_batch", tokens):
+        yield
+
+
+ANYWHERE = (
     hidden_state_of_the_next_position,
+    logit_of_the_next_token,
+    error_of_the_next_token,
     no_temperature_in_the_pass,
     no_temperature_in_the_scores,
     tokens_outside_the_mask_counted,
-    no_sum_over_the_vocabulary,
 )
+MUTATIONS: dict[str, tuple[MegatronCase, tuple[Callable[[], AbstractContextManager[None]], ...]]] = {
+    "plain": (
+        case(tensor=2, sequence_parallel=True),
+        (*ANYWHERE, wrong_vocabulary_offset, no_sum_over_the_vocabulary, no_sequence_parallel_gather),
+    ),
+    "fused": (
+        case(tensor=2, sequence_parallel=True, fused=True),
+        (*ANYWHERE, wrong_vocabulary_offset, no_sum_over_the_vocabulary),
+    ),
+    "context": (case(context=2), (*ANYWHERE, layout_of_the_other_context_rank)),
+}
+"""By path of the hidden states: a cut over two ranks, and the mistakes that can be made there."""
 
 
-def run_mutations(rank: int, models: str, rows: Rows, case: MegatronCase) -> dict[str, dict[str, Any] | str | None]:
+def run_mutations(rank: int, models: str, rows: Rows, path: str) -> dict[str, dict[str, Any] | str | None]:
     """By mutation, and for none: the columns of a pass without and with NTHR's own check of it, or the error."""
     prepare_process()
+    case, mutations = MUTATIONS[path]
     engine = build_engine(f"{models}/{case.model}", case)
     mine = rows_of(engine, rows)
 
@@ -120,14 +172,9 @@ def run_mutations(rank: int, models: str, rows: Rows, case: MegatronCase) -> dic
         return answers_of(mine, outputs["model_output"]) if engine.is_mp_src_rank_with_outputs() else None
 
     answers = {}
-    for mutation in MUTATIONS:
+    for mutation in mutations:
         answers[f"checked {mutation.__name__}"] = scored(mutation())
         with mock.patch.object(recording, "CHECKED_TOKENS", 0):
             answers[mutation.__name__] = scored(mutation())
-    answers["none"] = scored(_nothing())
+    answers["none"] = scored(nullcontext())
     return answers
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

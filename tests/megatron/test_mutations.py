@@ -10,47 +10,62 @@ import pytest
 from tests.integration.passes import Rows
 from tests.integration.references import check_log_probs, check_scores
 from tests.megatron.mutations import MUTATIONS, run_mutations
-from tests.megatron.passes import case
 from tests.processes import run_ranks
 
 pytestmark = pytest.mark.distributed
 
-CASE = case(tensor=2, sequence_parallel=True)
 NOTICED_BY_THE_PASS = (
     "wrong_vocabulary_offset",
     "no_sequence_parallel_gather",
     "hidden_state_of_the_next_position",
+    "layout_of_the_other_context_rank",
+    "logit_of_the_next_token",
     "no_temperature_in_the_pass",
 )
 
+Answers = dict[str, list[dict[str, Any]]]
+
 
 @pytest.fixture(scope="module")
-def answers(models: Path, rows: Rows) -> list[dict[str, Any]]:
-    results = run_ranks(run_mutations, 2, str(models), rows, CASE, timeout=400)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    return results
+def answers(models: Path, rows: Rows) -> Answers:
+    """By path and rank, what :func:`tests.megatron.mutations.run_mutations` returned."""
+    found = {path: run_ranks(run_mutations, 2, str(models), rows, path, timeout=200) for path in MUTATIONS}
+    for results in found.values():
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+    return found
 
 
-def test_without_a_mutation_the_scores_are_right(answers: list[dict[str, Any]], models: Path, rows: Rows) -> None:
-    found = [answers[0]["none"]]
-    check_log_probs(found, models, rows, CASE)
-    check_scores(found, models, rows, CASE)
+def mutations(*names: str) -> list[Any]:
+    """Paths and names of mutations, of all or of those with one of the ``names``."""
+    return [
+        pytest.param(path, mutation.__name__, id=f"{path}, {mutation.__name__}")
+        for path, (_, of_path) in MUTATIONS.items()
+        for mutation in of_path
+        if not names or mutation.__name__ in names
+    ]
 
 
-@pytest.mark.parametrize("mutation", [mutation.__name__ for mutation in MUTATIONS])
+@pytest.mark.parametrize("path", MUTATIONS)
+def test_without_a_mutation_the_scores_are_right(answers: Answers, models: Path, rows: Rows, path: str) -> None:
+    found, case = [answers[path][0]["none"]], MUTATIONS[path][0]
+    check_log_probs(found, models, rows, case)
+    check_scores(found, models, rows, case)
+
+
+@pytest.mark.parametrize(("path", "mutation"), mutations())
 def test_every_mutation_is_caught_by_the_comparison(
-    answers: list[dict[str, Any]], models: Path, rows: Rows, mutation: str
+    answers: Answers, models: Path, rows: Rows, path: str, mutation: str
 ) -> None:
-    found = [answers[0][mutation]]
-    check_log_probs(found, models, rows, CASE)
+    found, case = [answers[path][0][mutation]], MUTATIONS[path][0]
+    check_log_probs(found, models, rows, case)
     with pytest.raises(AssertionError):
-        check_scores(found, models, rows, CASE)
+        check_scores(found, models, rows, case)
 
 
-@pytest.mark.parametrize("mutation", NOTICED_BY_THE_PASS)
-def test_the_pass_itself_refuses_on_every_rank(answers: list[dict[str, Any]], mutation: str) -> None:
-    messages = [of_rank[f"checked {mutation}"] for of_rank in answers]
+@pytest.mark.parametrize(("path", "mutation"), mutations(*NOTICED_BY_THE_PASS))
+def test_the_pass_itself_refuses_on_every_rank(answers: Answers, path: str, mutation: str) -> None:
+    messages = [of_rank[f"checked {mutation}"] for of_rank in answers[path]]
     assert all(isinstance(message, str) for message in messages)
     assert any("output layer" in message for message in messages)
