@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.toy import ToyPaths
@@ -39,20 +39,20 @@ def train(
     settings: Sequence[str],
     *,
     workers: int = 1,
-    separate_rollouts: int = 0,
     steps: int = 2,
     timeout: float = 540,
+    platform: Callable[[int, str], list[str]] = overrides,
 ) -> list[dict[str, float]]:
     """Train up to step ``steps``, 6 prompts × 5 responses each, with dynamic batches, and return each step's metrics.
 
     ``settings`` come last on the command line, and so win. ``out`` gets ``train.log``, ``metrics.jsonl``, verl's
     ``rollouts/`` and a checkpoint of every step. A run that fails raises an AssertionError with the end of its log; one
-    that lasts longer than ``timeout`` seconds is killed, children included.
+    that lasts longer than ``timeout`` seconds is killed, children included. ``platform`` gives the settings of the
+    machine, as :func:`verl_nthr.cpu.overrides` does.
     """
     with tempfile.TemporaryDirectory(prefix="vn") as scratch:
-        platform = overrides(workers, f"{scratch}/ray", separate_rollouts=separate_rollouts)
         command = [
-            *[sys.executable, "-m", "verl.trainer.main_ppo", *platform],
+            *[sys.executable, "-m", "verl.trainer.main_ppo", *platform(workers, f"{scratch}/ray")],
             f"+algorithm.nthr.reward_threshold={THRESHOLD}",
             f"data.train_files={toy.train}",
             f"data.val_files={toy.test}",

@@ -6,6 +6,7 @@ verl puts that policy's weights in place for every old-log-prob pass of the step
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.integration.dumps import check_advantages, check_weights, load_model,
 from tests.integration.runs import actor, nthr, train
 from tests.integration.test_training import METRICS, MONITOR
 from tests.toy import make_toy
+from verl_nthr.cpu import overrides
 
 STEPS, UPDATES, PROMPTS, RESPONSES = 3, 2, 6, 5
 SEPARATE = [
@@ -31,7 +33,8 @@ SEPARATE = [
 @pytest.mark.covers("trainer: separate_async")
 def test_every_update_of_a_step_is_scored_under_the_policy_before_the_step(tmp_path: Path) -> None:
     toy = make_toy(tmp_path / "toy")
-    steps = train(toy, tmp_path, [*nthr(tmp_path), *MONITOR, *SEPARATE], separate_rollouts=1, steps=STEPS)
+    separate = partial(overrides, separate_rollouts=1)
+    steps = train(toy, tmp_path, [*nthr(tmp_path), *MONITOR, *SEPARATE], platform=separate, steps=STEPS)
     tokenizer = AutoTokenizer.from_pretrained(toy.model)
     models = [
         load_model(toy.model),

@@ -20,6 +20,7 @@ def answer_on_the_cpu() -> None:
     cuda.manual_seed = lambda seed: torch.default_generator.manual_seed(int(seed))
     cuda.synchronize = cuda.empty_cache = lambda *_: None
     torch.nn.Module.cuda = torch.Tensor.cuda = lambda self, *_, **__: self
+    torch.Tensor.type = _as_on_cuda(torch.Tensor.type)
     for name in ("zeros", "ones", "empty", "tensor"):
         setattr(torch, name, _on_the_cpu(getattr(torch, name)))
 
@@ -27,6 +28,16 @@ def answer_on_the_cpu() -> None:
 
     random._get_cuda_rng_state = lambda *_, **__: torch.get_rng_state()
     random._set_cuda_rng_state = lambda state, *_, **__: torch.set_rng_state(state)
+
+
+def _as_on_cuda(type_of: Callable[..., Any]) -> Callable[..., Any]:
+    """``Tensor.type`` that names the types of CUDA tensors: the optimizer takes no others."""
+
+    def named(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        found = type_of(tensor, *args, **kwargs)
+        return found.replace("torch.", "torch.cuda.", 1) if isinstance(found, str) else found
+
+    return named
 
 
 def _on_the_cpu(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

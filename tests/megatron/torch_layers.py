@@ -1,4 +1,4 @@
-"""Plain torch layers in place of Transformer Engine's, which need CUDA; the same parameter names, forward only."""
+"""Plain torch layers in place of Transformer Engine's, which need CUDA; the same parameter names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from megatron.core import parallel_state
 from megatron.core.models.backends import LocalSpecProvider
@@ -15,6 +14,7 @@ from megatron.core.tensor_parallel.layers import ColumnParallelLinear
 from megatron.core.transformer import transformer_block
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
 
 
 def use_torch_layers() -> None:
@@ -24,13 +24,20 @@ def use_torch_layers() -> None:
     transformer_block.LayerNormImpl = RMSNorm
 
 
+def norm_weight(config: Any, size: int) -> nn.Parameter:
+    """Weight of a norm; under sequence parallelism each rank has the gradient of its part, and megatron-core sums."""
+    weight = nn.Parameter(torch.ones(size, dtype=config.params_dtype))
+    weight.sequence_parallel = config.sequence_parallel
+    return weight
+
+
 class RMSNorm(nn.Module):
     """For ``TENorm``; megatron-core's own torch norm refuses sequence parallelism."""
 
     def __init__(self, config: Any, hidden_size: int, eps: float = 1e-5, **_: Any) -> None:
         super().__init__()
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(hidden_size, dtype=config.params_dtype))
+        self.weight = norm_weight(config, hidden_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         return F.rms_norm(hidden, hidden.shape[-1:], self.weight, self.eps)
@@ -42,7 +49,7 @@ class NormColumnParallelLinear(ColumnParallelLinear):
     def __init__(self, input_size: int, output_size: int, *, config: Any, **kwargs: Any) -> None:
         super().__init__(input_size, output_size, config=config, **kwargs)
         self.eps = config.layernorm_epsilon
-        self.layer_norm_weight = nn.Parameter(torch.ones(input_size, dtype=config.params_dtype))
+        self.layer_norm_weight = norm_weight(config, input_size)
 
     def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         normed = F.rms_norm(hidden, hidden.shape[-1:], self.layer_norm_weight, self.eps)
@@ -107,8 +114,7 @@ def _gather_zigzag(states: Tensor, ends: list[int]) -> Tensor:
     group = parallel_state.get_context_parallel_group()
     if group.size() == 1:
         return states
-    parts = [torch.empty_like(states) for _ in range(group.size())]
-    dist.all_gather(parts, states.contiguous(), group=group)
+    parts = all_gather(states.contiguous(), group=group)
     sequences = []
     for start, end in itertools.pairwise(ends):
         first, last = start // group.size(), end // group.size()
