@@ -33,6 +33,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> ToyPaths:
     return make_divisible_toy(tmp_path_factory.mktemp("toy"))
 
 
+@pytest.mark.covers("Megatron: weights handed to vLLM", "Megatron: likelihood monitor")
 @pytest.mark.parametrize(
     "cut",
     [
@@ -57,6 +58,7 @@ def test_every_step_has_the_weights_and_the_update_of_one_process(toy: ToyPaths,
         check_advantages(records, [record["reward"] for record in records])
         check_metrics(records, metrics)
         assert all(math.isfinite(metrics[name]) for name in METRICS)
+        assert metrics["training/rollout_probs_diff_max"] < 1e-6, "vLLM must have the engine's weights"
         assert metrics["actor/grad_norm"] == pytest.approx(replay.step(records), rel=1e-5)
         unweighted.step(records)
         after = load_model(exported(tmp_path, step))
