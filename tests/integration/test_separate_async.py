@@ -15,8 +15,8 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tests.integration.dumps import check_advantages, check_weights, load_model, predictions, read_lines
-from tests.integration.runs import actor, nthr, train
-from tests.integration.test_training import METRICS, MONITOR
+from tests.integration.runs import MONITOR, actor, nthr, train
+from tests.integration.test_training import METRICS
 from tests.toy import make_toy
 from verl_nthr.cpu import overrides
 
