@@ -78,6 +78,7 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             distance.add(found, expected[choice.model, choice.vocabulary], responses)
             if choice in to_float32:
                 to_float32[choice].add(found, expected["float32", choice.vocabulary], responses)
+    result["wrong_tokens"] = sum(map(len, selected))
     result["selected_by_reference"] = float(torch.cat(selected).double().mean())
     result["choices"] = [
         asdict(choice)
@@ -100,7 +101,8 @@ def print_result(result: dict[str, Any], console: Console) -> None:
             cells = [line + _figures(row["to_float32_model"]) for line, row in zip(cells, rows, strict=True)]
         report.print_table(f"error of scores, model in {model}, {result['seeds']} seeds", headings, cells, console)
     console.print(
-        f"The reference selects {100 * result['selected_by_reference']:.1f} % of the tokens of wrong answers.",
+        f"The reference selects {100 * result['selected_by_reference']:.1f} % of {result['wrong_tokens']} tokens of "
+        "wrong answers.",
         highlight=False,
     )
 

@@ -120,14 +120,15 @@ def parts(sizes: Sizes, device: torch.device) -> list[Part]:
     weights = torch.randn(sizes.groups, sizes.entries, sizes.hidden, generator=rng, device=device) / sizes.hidden**0.5
     errors = torch.rand(sum(counts), sizes.entries, generator=rng, device=device)
     log_normalizer = torch.full((sum(counts), 1), 7.0, device=device)
+    inverse_temperature = torch.full_like(log_normalizer, 1 / 0.7)
     of_groups, errors_of_groups = hidden.split(counts), errors.split(counts)
     kept = pad_sequence([torch.ones(count, dtype=torch.bool, device=device) for count in counts], batch_first=True)
 
     def padded(tensors: tuple[Tensor, ...]) -> Tensor:
         return pad_sequence(list(tensors), batch_first=True)
 
-    def softmax(logits: Tensor, log_normalizer: Tensor) -> Tensor:
-        return (logits / 0.7 - log_normalizer).exp().neg()
+    def softmax(logits: Tensor, log_normalizer: Tensor, inverse_temperature: Tensor) -> Tensor:
+        return (logits * inverse_temperature - log_normalizer).exp()
 
     unembedding = torch.randn(sizes.vocabulary, sizes.hidden, generator=rng, device=device) / sizes.hidden**0.5
     some = hidden[: sizes.log_z_tokens]
@@ -146,10 +147,12 @@ def parts(sizes: Sizes, device: torch.device) -> list[Part]:
         "bmm, padded": lambda: torch.bmm(padded(errors_of_groups).mT, padded(of_groups)),
     }
     log_z: dict[str, Callable[[], Tensor]] = {"logsumexp": lambda: torch.logsumexp(some @ unembedding.T, dim=-1)}
-    elementwise: dict[str, Callable[[], Tensor]] = {"eager": lambda: softmax(errors, log_normalizer)}
+    elementwise: dict[str, Callable[[], Tensor]] = {
+        "addcmul and exp_": lambda: torch.addcmul(-log_normalizer, errors, inverse_temperature).exp_()
+    }
     if shutil.which(os.environ.get("CXX", "g++")):
         compiled = torch.compile(softmax, dynamic=True)
-        elementwise["torch.compile"] = lambda: compiled(errors, log_normalizer)
+        elementwise["torch.compile"] = lambda: compiled(errors, log_normalizer, inverse_temperature)
     if hasattr(F, "grouped_mm"):
         products["grouped_mm"] = lambda: F.grouped_mm(hidden, weights.mT, offs=ends)
         outer["grouped_mm"] = lambda: F.grouped_mm(errors.T, hidden, offs=ends)
