@@ -72,28 +72,32 @@ class Pass:
             return self.engine.infer_batch(pass_data(self.batch, self.max_token_len))["model_output"]
 
 
-@dataclass
 class NTHRStep:
-    """The product's own functions for a step: the trainer's two overrides around the worker's scoring pass."""
+    """The product's own functions for a step: the trainer's two overrides around the worker's scoring pass.
 
-    scoring: Pass
-    options: dict[str, Any]
-    """``algorithm.nthr``."""
+    Attributes:
+        driver_seconds: of the last step, what was spent outside of the worker's pass.
+        worker_seconds: of the last step, what NTHR itself counted inside of the worker's pass: ``nthr/seconds``.
+    """
 
-    driver_seconds: float = 0.0
-    """Of the last step, what was spent outside of the worker's pass."""
-
-    worker_seconds: float = 0.0
-    """Of the last step, what NTHR itself counted inside of the worker's pass: the metric ``nthr/seconds``."""
+    def __init__(self, scoring: Pass, options: dict[str, Any]) -> None:
+        """Prepare steps of a pass with the options ``algorithm.nthr``."""
+        self.driver_seconds = self.worker_seconds = 0.0
+        self._scoring, batch = scoring, scoring.batch
+        self._trainer = SimpleNamespace(config=SimpleNamespace(algorithm={"nthr": options}), global_steps=0)
+        self._keys = [f"prompt{group}_{row}_0" for row, group in enumerate(batch.group)]
+        rewards = [torch.zeros(len(response)) for response in batch.responses]
+        for row, correct in zip(rewards, batch.correct, strict=True):
+            row[-1] = float(correct)
+        # the advantages come later in a step, but NTHR looks at them after verl has written them
+        advantages = [torch.ones(len(response)) for response in batch.responses]
+        self._columns = {"rm_scores": jagged(rewards), "advantages": jagged(advantages)}
 
     def run(self) -> Tensor:
         """Everything that NTHR adds to a step, and the pass: scores [B, response length], jagged."""
-        from tensordict import TensorDict
-
         from verl_nthr.integration import trainer as nthr_trainer
 
-        columns, rewards = self._columns()
-        trainer = SimpleNamespace(config=SimpleNamespace(algorithm={"nthr": self.options}), global_steps=0)
+        columns = Columns(BatchMeta(self._keys, [{} for _ in self._keys]), dict(self._columns))
         in_pass = 0.0
 
         def worker(meta: BatchMeta, metrics: dict[str, Any]) -> BatchMeta:
@@ -106,29 +110,17 @@ class NTHRStep:
 
         start = time.perf_counter()
         with columns.in_place():
-            meta = nthr_trainer.compute_old_log_prob(worker, trainer, columns.meta, {})
-            columns.kv_batch_put(meta.keys, "", TensorDict({"advantages": rewards}, batch_size=len(meta)))
-            nthr_trainer.compute_advantage(lambda meta, metrics: meta, trainer, meta, {})
+            meta = nthr_trainer.compute_old_log_prob(worker, self._trainer, columns.meta, {})
+            nthr_trainer.compute_advantage(lambda meta, metrics: meta, self._trainer, meta, {})
         self.driver_seconds = time.perf_counter() - start - in_pass
         self.worker_seconds = float(columns.values[SECONDS].max())
         return columns.values[SCORE]
 
-    def _columns(self) -> tuple[Columns, Tensor]:
-        """TransferQueue as it is when the step reaches the log-prob pass, and advantages for what comes after it."""
-        batch = self.scoring.batch
-        keys = [f"prompt{group}_{row}_0" for row, group in enumerate(batch.group)]
-        columns = Columns(BatchMeta(keys, [{} for _ in keys]))
-        rewards = [torch.zeros(len(response)) for response in batch.responses]
-        for row, correct in zip(rewards, batch.correct, strict=True):
-            row[-1] = float(correct)
-        columns.values["rm_scores"] = jagged(rewards)
-        return columns, jagged([torch.ones(len(response)) for response in batch.responses])
-
     def _scored(self, response: Tensor, request: Any) -> dict[str, Tensor]:
         from verl.utils import tensordict_utils as tu
 
-        data = pass_data(self.scoring.batch, self.scoring.max_token_len)
+        data = pass_data(self._scoring.batch, self._scoring.max_token_len)
         data[RESPONSE] = response
         tu.assign_non_tensor_data(data, REQUEST, request)
-        with self.scoring.engine.eval_mode():
-            return self.scoring.engine.infer_batch(data)["model_output"]
+        with self._scoring.engine.eval_mode():
+            return self._scoring.engine.infer_batch(data)["model_output"]

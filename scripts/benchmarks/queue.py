@@ -30,9 +30,9 @@ class BatchMeta:
 class Columns:
     """The functions of ``transfer_queue`` that NTHR calls, for whole batches in one order."""
 
-    def __init__(self, meta: BatchMeta) -> None:
-        self.meta = meta
-        self.values: dict[str, Any] = {}
+    def __init__(self, meta: BatchMeta, values: dict[str, Any]) -> None:
+        """Start with the columns ``values``, to which others are added."""
+        self.meta, self.values = meta, values
 
     def kv_batch_put(self, keys: Sequence[str], partition_id: str, fields: TensorDict) -> BatchMeta:
         """Keep columns."""
