@@ -29,8 +29,8 @@ from verl_nthr.integration.options import FEATURE_DEVICES
 
 NAMES = {"plain": "verl's pass", "nthr": "with NTHR", "extra_forward": "with an extra forward"}
 RANGES = ("nthr.vocabulary", "nthr.capture", "nthr.direction", "nthr.scores", "nthr.reduction")
-ON_CPU = {"groups": 2, "rollouts": 8, "response": 128, "max_token_len": 1024, "dtype": "float32"}
-ON_CUDA = {"groups": 32, "rollouts": 8, "response": 2048, "max_token_len": 16384, "dtype": "bfloat16"}
+ON_CPU = {"groups": 2, "rollouts": 8, "response": 128, "prompt": 32, "max_token_len": 1024, "dtype": "float32"}
+ON_CUDA = {"groups": 32, "rollouts": 8, "response": 2048, "prompt": 256, "max_token_len": 16384, "dtype": "bfloat16"}
 AGREEMENT = {"float32": 1e-4, "bfloat16": 2e-2}
 """Largest difference of the two ways' scores, as a part of the largest score."""
 
@@ -57,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--response", type=positive_int, metavar="N", help=f"tokens of the longest response ({both['response']})"
     )
     parser.add_argument(
-        "--prompt", type=positive_int, default=64, metavar="N", help="tokens of the longest prompt (%(default)s)"
+        "--prompt", type=positive_int, metavar="N", help=f"tokens of the longest prompt ({both['prompt']})"
     )
     parser.add_argument(
         "--max-token-len", type=positive_int, metavar="N", help=f"tokens of a micro-batch ({both['max_token_len']})"

@@ -1,4 +1,4 @@
-"""The same scores by a second forward pass, as NTHR's authors' fork of an older verl gets them.
+"""The same scores by a second forward pass, as a fork without a hook in verl's own pass gets them.
 
 After the log-prob pass the model runs once more over the mixed groups, with ``output_hidden_states``. Everything else
 is in this way's favour: it takes log π from the first pass, the weights as they are, and the same maths.

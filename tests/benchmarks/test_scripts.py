@@ -86,8 +86,8 @@ def test_the_libraries(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--rollouts", "1"), "--rollouts 1: a mixed group has at least 2"),
-        (("--shape", "tiny", "--response", "1000"), "--response 1000 make 1064 tokens, but tiny has 1024 positions"),
-        (("--max-token-len", "100"), "--max-token-len 100 is below the 192 tokens"),
+        (("--shape", "tiny", "--response", "1000"), "--response 1000 make 1032 tokens, but tiny has 1024 positions"),
+        (("--max-token-len", "100"), "--max-token-len 100 is below the 160 tokens"),
         pytest.param(
             ("--device", "cuda"),
             "--device cuda: torch sees no CUDA device; use --device cpu",
