@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up .venv where needed and runs the fast tests. Arguments go to pytest, and a -m of yours wins: `bash
-# scripts/test.sh -m slow` runs the slow tests, `-m distributed` those of many cuts of the Megatron engine.
+# scripts/test.sh -m slow` runs the slow tests, `-m distributed` those of many cuts of the engines.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import torch
 
+from tests.support import matrix
 from verl_nthr.integration.groups import group_responses
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.monitor import displacement_metrics
@@ -31,3 +35,30 @@ def test_the_metrics_table_names_every_metric() -> None:
     metrics = step_metrics(groups, NTHROptions(), scores, torch.tensor([0.5, 0.5]), torch.tensor([0.1, 0.1]))
     metrics |= displacement_metrics(torch.tensor([0.1]), 0.0)
     assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", section("Metrics"))) == set(metrics)
+
+
+def test_the_support_matrix_is_that_of_the_tests() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.support", "--check"], capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr
+
+
+def test_a_matrix_by_hand() -> None:
+    covered = {"FSDP: A": {"", "slow"}, "FSDP: b": {"slow"}, "training: c": {"distributed"}}
+    rows = matrix(covered, {"FSDP: d"}).splitlines()[2:]
+    assert rows[0].startswith("| FSDP | A | b | d | ")
+    assert rows[3].startswith("| training |  | c |  | ")
+
+
+@pytest.mark.parametrize(
+    ("covered", "refused", "message"),
+    [
+        ({"FSDP: a": {""}}, {"FSDP: a"}, "covered by a test and refused: FSDP: a"),
+        ({"FSDP: GPUs": {""}}, set(), "covered by a test and not run: FSDP: GPUs"),
+        ({"elsewhere: a": {""}}, set(), "of none of the sections FSDP, Megatron"),
+    ],
+)
+def test_a_matrix_that_contradicts_itself(covered: dict[str, set[str]], refused: set[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        matrix(covered, refused)

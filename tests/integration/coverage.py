@@ -13,7 +13,7 @@ from tests.integration.passes import Case
 def covers(case: Case, ranks: int = 1) -> pytest.MarkDecorator:
     """The mark of a test that runs an FSDP engine in this way."""
     rows = {
-        "FSDP1" if case.strategy == "fsdp" else "FSDP2": True,
+        "FSDP: FSDP1" if case.strategy == "fsdp" else "FSDP: FSDP2": True,
         "FSDP: 2 ranks": ranks >= 2,
         "FSDP: packed" if case.packed else "FSDP: padded": True,
         "FSDP: dynamic batch" if case.dynamic else "FSDP: static batch": True,

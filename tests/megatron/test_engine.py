@@ -75,9 +75,7 @@ def refusal(engine: Any, rows: Rows, mine: list[int], case: MegatronCase, path: 
     return "no refusal"
 
 
-@pytest.mark.covers(
-    "Megatron: verl's own outputs and engine unchanged, no forward more", "Megatron: refusal of models not covered"
-)
+@pytest.mark.refuses("Megatron: models with images")
 def test_a_request_changes_nothing_but_the_columns(models: Path, rows: Rows) -> None:
     cases = [
         passes.case(tensor=2, sequence_parallel=True),

@@ -132,6 +132,11 @@ _RESTORED_WEIGHTS_REQUIREMENTS: tuple[Requirement, ...] = tuple(
 )
 
 _MEGATRON_REQUIREMENTS: tuple[Requirement, ...] = (
+    (
+        "trainer.device",
+        lambda value: value != "npu",
+        "MindSpeed's engine is not covered yet; set actor_rollout_ref.actor.strategy=fsdp2",
+    ),
     ("actor_rollout_ref.model.lora.rank", lambda value: value <= 0, "LoRA on Megatron is not covered yet; set it to 0"),
     (
         "actor_rollout_ref.model.lora.adapter_path",
