@@ -177,18 +177,22 @@ class _MicroBatch:
         dtype = self.states.dtype if round_logits else torch.float32
         label_logits = recording.rows.label_logits(self.states, self.tokens.token_ids).to(dtype).float()
         self.label_logits = (label_logits / temperature).to(dtype).float()
-        weight, bias = layer.weight.detach().float(), None if layer.bias is None else layer.bias.detach().float()
-        logits_tV = nn.functional.linear(self.states[few].float(), weight, bias)
-        self.log_sums = torch.logsumexp(logits_tV / temperature[few, None], dim=-1)
+        self.log_sums = self.label_logits[:0]
+        if few.stop:
+            weight, bias = layer.weight.detach().float(), None if layer.bias is None else layer.bias.detach().float()
+            logits_tV = nn.functional.linear(self.states[few].float(), weight, bias)
+            self.log_sums = torch.logsumexp(logits_tV / temperature[few, None], dim=-1)
 
     def read_logits(self, logits: Tensor, recording: Recording) -> None:
         """Take the tokens' own logits, rounded as verl rounds them, and check them."""
         few, tokens = recording.unchecked, self.tokens
         chosen = logits[self.place, tokens.token_ids]
         self.label_logits = (chosen / tokens.temperature.to(chosen.dtype)).float()
-        logits_tV, ids = logits[self.place[few]].float(), tokens.token_ids[few]
-        check_output_layer(recording.rows, self.states[few], ids, logits_tV, ids)
-        self.log_sums = torch.logsumexp(logits_tV / tokens.temperature[few, None], dim=-1)
+        self.log_sums = self.label_logits[:0]
+        if few.stop:
+            logits_tV, ids = logits[self.place[few]].float(), tokens.token_ids[few]
+            check_output_layer(recording.rows, self.states[few], ids, logits_tV, ids)
+            self.log_sums = torch.logsumexp(logits_tV / tokens.temperature[few, None], dim=-1)
 
     def write(self, log_probs: Tensor, recording: Recording) -> None:
         """Hand everything over, with verl's log-probs of all positions."""

@@ -142,21 +142,23 @@ class MegatronCapture:
         column = tokens.token_ids - start
         owned = (column >= 0) & (column < weight.shape[0])
         label_logits = states.new_zeros(len(states), dtype=torch.float32)
-        few = recording.unchecked
         if logits is None:
             label_logits[owned] = (
                 recording.rows.label_logits(states[owned], tokens.token_ids[owned]) / temperature[owned]
             )
-            logits_tV = (states[few] @ weight.T).float()
         else:
             chosen = logits[at[0][owned], at[1][owned], column[owned]]
             label_logits[owned] = (chosen / temperature[owned].to(chosen.dtype)).float()
-            logits_tV = logits[at[0][few], at[1][few]].float()
-            mine = owned[few]
-            check_output_layer(
-                recording.rows, states[few][mine], tokens.token_ids[few][mine], logits_tV[mine], column[few][mine]
-            )
-        log_sums = torch.logsumexp(logits_tV / temperature[few, None], dim=-1)
+        few, log_sums = recording.unchecked, label_logits[:0]
+        if few.stop:
+            if logits is None:
+                logits_tV = (states[few] @ weight.T).float()
+            else:
+                logits_tV, mine = logits[at[0][few], at[1][few]].float(), owned[few]
+                check_output_layer(
+                    recording.rows, states[few][mine], tokens.token_ids[few][mine], logits_tV[mine], column[few][mine]
+                )
+            log_sums = torch.logsumexp(logits_tV / temperature[few, None], dim=-1)
         return _Observation(tokens, states, label_logits, log_sums)
 
     def _places(self, micro_batch: TensorDict) -> Tensor:

@@ -64,7 +64,7 @@ class Recording:
 
     @property
     def unchecked(self) -> slice:
-        """Those of the tokens to be written next whose ``log_sums`` are wanted."""
+        """Those of the tokens to be written next whose ``log_sums`` are wanted; most often none, up to 0."""
         return slice(max(0, CHECKED_TOKENS - self._count))
 
     def write(self, slot: Tensor, hidden: Tensor, log_probs: Tensor, label_logits: Tensor, log_sums: Tensor) -> None:
