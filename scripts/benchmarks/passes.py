@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -89,12 +90,13 @@ class NTHRStep:
         rewards = [torch.zeros(len(response)) for response in batch.responses]
         for row, correct in zip(rewards, batch.correct, strict=True):
             row[-1] = float(correct)
-        # the advantages come later in a step, but NTHR looks at them after verl has written them
-        advantages = [torch.ones(len(response)) for response in batch.responses]
-        self._columns = {"rm_scores": jagged(rewards), "advantages": jagged(advantages)}
+        self._columns = {"rm_scores": jagged(rewards)}
+        self._advantages = torch.nested.to_padded_tensor(jagged(rewards), 0.0)
 
     def run(self) -> Tensor:
         """Everything that NTHR adds to a step, and the pass: scores [B, response length], jagged."""
+        from verl.trainer.ppo.v1 import trainer_base
+
         from verl_nthr.integration import trainer as nthr_trainer
 
         columns = Columns(BatchMeta(self._keys, [{} for _ in self._keys]), dict(self._columns))
@@ -111,10 +113,19 @@ class NTHRStep:
         start = time.perf_counter()
         with columns.in_place():
             meta = nthr_trainer.compute_old_log_prob(worker, self._trainer, columns.meta, {})
-            nthr_trainer.compute_advantage(lambda meta, metrics: meta, self._trainer, meta, {})
+            with mock.patch.object(trainer_base, "compute_advantage_for_multi_trajectories", lambda data: data):
+                nthr_trainer.compute_advantage(self._verl_advantage, self._trainer, meta, {})
         self.driver_seconds = time.perf_counter() - start - in_pass
         self.worker_seconds = float(columns.values[SECONDS].max())
         return columns.values[SCORE]
+
+    def _verl_advantage(self, meta: BatchMeta, metrics: dict[str, Any]) -> BatchMeta:
+        """Where verl calls the function in which the weights are applied; its own part is the plain pass's too."""
+        from verl.trainer.ppo.v1 import trainer_base
+
+        data = SimpleNamespace(batch={"advantages": self._advantages})
+        trainer_base.compute_advantage_for_multi_trajectories(data)
+        return meta
 
     def _scored(self, response: Tensor, request: Any) -> dict[str, Tensor]:
         from verl.utils import tensordict_utils as tu

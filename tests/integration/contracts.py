@@ -96,7 +96,7 @@ CONTRACTS: tuple[Contract, ...] = (
         "PPOTrainer._compute_advantage",
         True,
         ("5ee57ffa2f0d",),
-        "integration/trainer.py wraps it: `advantages` must be in TransferQueue when it returns.",
+        "integration/trainer.py wraps it: it must call compute_advantage_for_multi_trajectories by its global name.",
     ),
     Contract(
         TRAINER,
@@ -131,7 +131,7 @@ CONTRACTS: tuple[Contract, ...] = (
         "compute_advantage_for_multi_trajectories",
         True,
         ("9f495311f330",),
-        "integration/estimators.py wraps it: it must take adv_estimator by keyword and special-case the base's name.",
+        "integration/estimators.py wraps it: adv_estimator by keyword. integration/trainer.py: advantages in its batch.",
     ),
     Contract(
         "verl/trainer/ppo/core_algos.py",

@@ -29,6 +29,7 @@ COLUMNS = (
     "rm_scores",
     "old_log_probs",
     "entropy",
+    "returns",
     SCORE,
     WEIGHT,
     THRESHOLD,
@@ -60,7 +61,6 @@ def response_records(
     step: int,
     keys: list[str],
     columns: TensorDict,
-    base_advantage: Tensor,
     groups: Groups,
     options: NTHROptions,
     tokenizer: PreTrainedTokenizerBase,
@@ -70,15 +70,13 @@ def response_records(
     Args:
         step: the training step.
         keys: B TransferQueue keys.
-        columns: :data:`COLUMNS` of the same rows.
-        base_advantage: [B, response length] jagged, before the weights.
+        columns: :data:`COLUMNS` of the same rows; the base's returns are its advantages, before the weights.
         groups: the batch's groups.
         options: the run's options.
         tokenizer: decodes prompts, responses and single tokens.
     """
     eta = penalty_factor(options.eta, groups.success_rate)
     jagged = {name: columns[name].unbind() for name in COLUMNS if name != THRESHOLD}
-    advantages = base_advantage.unbind()
     indices: dict[str, int] = {}
     for row in sorted(range(len(keys)), key=lambda row: parse_key(keys[row])):
         if math.isnan(float(groups.success_rate[row])):
@@ -103,7 +101,7 @@ def response_records(
             "weights": _numbers(jagged[WEIGHT][row]),
             "reward": _number(float(jagged["rm_scores"][row].sum())),
             "correct": bool(groups.row_correct[row]),
-            "advantage": _number(_advantage(advantages[row].tolist(), mask)),
+            "advantage": _number(_advantage(jagged["returns"][row].tolist(), mask)),
             "tau": _number(float(columns[THRESHOLD][row])) if mixed else None,
             "eta": _number(float(eta[row])) if mixed else None,
             "success_rate": _number(float(groups.success_rate[row])),

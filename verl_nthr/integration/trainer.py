@@ -16,9 +16,11 @@ from verl_nthr.integration.groups import read_groups
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.options import NTHROptions
 from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, WEIGHT, ScoringRequest
+from verl_nthr.integration.standing_in import standing_in
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
+    from verl import DataProto
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
 
@@ -74,26 +76,35 @@ def _compute_advantage(
 def compute_advantage(
     verl_advantage: Callable[..., KVBatchMeta], trainer: PPOTrainer, batch: KVBatchMeta, metrics: dict[str, Any]
 ) -> KVBatchMeta:
-    """The base advantage times the weights (Algorithm 1 of arXiv 2505.18830); ``returns`` stay the base's."""
-    import transfer_queue as tq
-    from tensordict import TensorDict
+    """The base advantage times the weights (Algorithm 1 of arXiv 2505.18830); ``returns`` stay the base's.
 
-    batch = verl_advantage(batch, metrics=metrics)
-    columns = read_columns(batch, "advantages", WEIGHT)
-    base, weight = columns["advantages"], columns[WEIGHT]
-    weighted = torch.nested.nested_tensor_from_jagged(base.values() * weight.values(), base.offsets())
+    Stands in for ``compute_advantage_for_multi_trajectories`` in :mod:`verl.trainer.ppo.v1.trainer_base` (0.9), so that
+    verl writes the weighted advantage where it would have written its own.
+    """
+    from verl.trainer.ppo.v1 import trainer_base
+
+    weight = torch.nested.to_padded_tensor(read_columns(batch, WEIGHT)[WEIGHT], 1.0)
+    name = "compute_advantage_for_multi_trajectories"
+    base_advantage = getattr(trainer_base, name)
+
+    def weighted_advantage(data: DataProto, *args: Any, **kwargs: Any) -> DataProto:
+        data = base_advantage(data, *args, **kwargs)
+        # returns may be the same tensor
+        data.batch["advantages"] = data.batch["advantages"] * weight
+        return data
+
+    with standing_in(trainer_base, name, weighted_advantage):
+        batch = verl_advantage(batch, metrics=metrics)
     options = NTHROptions.from_config(trainer.config.algorithm)
     if options.token_dump_dir is not None:
         records = dump.response_records(
             trainer.global_steps,
             batch.keys,
             read_columns(batch, *dump.COLUMNS),
-            base,
             read_groups(batch, options),
             options,
             trainer.tokenizer,
         )
         is_later_update = trainer.local_trigger_step > 0
         dump.write_step(options.token_dump_dir, trainer.global_steps, records, append=is_later_update)
-    fields = TensorDict({"advantages": weighted}, batch_size=len(batch))
-    return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+    return batch
