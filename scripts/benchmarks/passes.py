@@ -91,7 +91,7 @@ class NTHRStep:
         for row, correct in zip(rewards, batch.correct, strict=True):
             row[-1] = float(correct)
         self._columns = {"rm_scores": jagged(rewards)}
-        self._advantages = torch.nested.to_padded_tensor(jagged(rewards), 0.0)
+        self._advantages = torch.nn.utils.rnn.pad_sequence(rewards, batch_first=True)
 
     def run(self) -> Tensor:
         """Everything that NTHR adds to a step, and the pass: scores [B, response length], jagged."""

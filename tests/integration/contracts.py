@@ -131,7 +131,7 @@ CONTRACTS: tuple[Contract, ...] = (
         "compute_advantage_for_multi_trajectories",
         True,
         ("9f495311f330",),
-        "integration/estimators.py wraps it: adv_estimator by keyword. integration/trainer.py: advantages in its batch.",
+        "integration/estimators.py and trainer.py wrap it: adv_estimator by keyword, advantages in its result's batch.",
     ),
     Contract(
         "verl/trainer/ppo/core_algos.py",

@@ -83,7 +83,8 @@ def compute_advantage(
     """
     from verl.trainer.ppo.v1 import trainer_base
 
-    weight = torch.nested.to_padded_tensor(read_columns(batch, WEIGHT)[WEIGHT], 1.0)
+    rows = read_columns(batch, WEIGHT)[WEIGHT].unbind()
+    weight = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=1.0)
     name = "compute_advantage_for_multi_trajectories"
     base_advantage = getattr(trainer_base, name)
 
