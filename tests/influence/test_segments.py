@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.influence.batches import largest_error, random_batch
 from verl_nthr import nthr_weights, nthr_weights_reference
 from verl_nthr.influence import segments
-from verl_nthr.influence.segments import Segments, padded_places, plan_buckets
+from verl_nthr.influence.segments import ACCELERATOR, CPU, Limits, Segments, padded_places, plan_buckets
 
 DIM = 64
 
@@ -18,25 +18,23 @@ sizes = st.integers(0, 300) | st.integers(0, 40_000)
 runs = st.lists(st.tuples(sizes, sizes), max_size=40)
 
 
-@given(runs)
-def test_every_run_is_in_one_bucket_of_bounded_size_and_padding(
-    runs: list[tuple[int, int]],
-) -> None:
+@given(runs, st.sampled_from([CPU, ACCELERATOR]))
+def test_every_run_is_in_one_bucket_of_bounded_size_and_padding(runs: list[tuple[int, int]], limits: Limits) -> None:
     counts, widths = [count for count, _ in runs], [width for _, width in runs]
-    buckets = plan_buckets(counts, widths, DIM)
+    buckets = plan_buckets(counts, widths, DIM, limits)
     held = [i for i, (count, width) in enumerate(runs) if count and width]
     assert sorted(i for bucket in buckets for i in bucket) == held
     for bucket in buckets:
         longest, widest = max(counts[i] for i in bucket), max(widths[i] for i in bucket)
         padded, area = len(bucket) * longest * widest, sum(counts[i] * widths[i] for i in bucket)
-        assert padded - area <= segments.PADDING_SHARE * area + segments.PADDING_ELEMENTS
+        assert padded - area <= limits.padding_share * area + segments.PADDING_ELEMENTS
         if len(bucket) > 1:
             blocks = (longest * widest, longest * DIM, widest * DIM)
-            assert len(bucket) * max(blocks) <= segments.BLOCK_ELEMENTS
+            assert len(bucket) * max(blocks) <= limits.block_elements
 
 
 def test_runs_of_equal_sizes_share_a_bucket() -> None:
-    assert plan_buckets([128] * 50, [300] * 50, DIM) == [list(range(50))]
+    assert plan_buckets([128] * 20, [300] * 20, DIM, CPU) == [list(range(20))]
 
 
 def test_places_in_the_padding_are_those_of_the_last_element() -> None:
@@ -56,7 +54,7 @@ def test_some_of_the_runs() -> None:
 def test_buckets_do_not_change_a_score(
     monkeypatch: pytest.MonkeyPatch, block: int, padding: int, includes_self: bool
 ) -> None:
-    monkeypatch.setattr(segments, "BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(segments, "CPU", Limits(block, padding_share=0.25))
     monkeypatch.setattr(segments, "PADDING_ELEMENTS", padding)
     for seed in range(4):
         batch = random_batch(seed, group_sizes=(5, 1, 8, 2, 3), longest=15, with_bias=seed % 2 == 0)

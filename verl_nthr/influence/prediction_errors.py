@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from verl_nthr.influence import segments
 from verl_nthr.influence.features import OutputRows, TokenFeatures
-from verl_nthr.influence.segments import Segments, padded_places
+from verl_nthr.influence.segments import Segments, limits_of, padded_places
 from verl_nthr.influence.vocabulary import GroupVocabulary
 
 
@@ -71,7 +70,7 @@ class PredictionErrors:
         weight_SVD, bias_SV = self._rows.select(self.vocabulary.token_ids(positions))
         starts, counts = self._on_device(runs.starts, runs.counts)
         longest = max(runs.counts)
-        step = max(1, segments.BLOCK_ELEMENTS // (len(runs) * max(weight_SVD.shape[1:])))
+        step = max(1, limits_of(self._order.device).block_elements // (len(runs) * max(weight_SVD.shape[1:])))
         for first in range(0, longest, step):
             places = torch.arange(first, min(first + step, longest), device=self._order.device)
             index, inside = padded_places(starts, counts, places)

@@ -16,7 +16,7 @@ from torch.profiler import record_function
 from verl_nthr.influence.features import OutputRows, TokenFeatures
 from verl_nthr.influence.precision import products_of
 from verl_nthr.influence.prediction_errors import PredictionErrors
-from verl_nthr.influence.segments import Segments, plan_buckets
+from verl_nthr.influence.segments import Segments, limits_of, plan_buckets
 from verl_nthr.influence.sharding import Sharding
 from verl_nthr.influence.vocabulary import GroupVocabulary
 
@@ -126,6 +126,7 @@ class _Scorer:
         # by group, its correct responses first
         keys = (2 * features.group + ~correct[features.response]) * self.responses + features.response
         self.keys, order = keys.sort(stable=True)
+        self.limits = limits_of(order.device)
         self.errors = PredictionErrors(features, rows, self.vocabulary, order)
         ends = torch.arange(2 * vocabulary.num_groups + 1, device=order.device) * self.responses
         self.bounds = torch.searchsorted(self.keys, ends).tolist()
@@ -185,7 +186,7 @@ class _Scorer:
         if sharding.spreads_responses:
             sharding.agree(influence_R.device)
         sizes = [self.vocabulary.size(group) for group in runs.groups]
-        for bucket in plan_buckets(planned, sizes, self.dim):
+        for bucket in plan_buckets(planned, sizes, self.dim, self.limits):
             with sharding.local_work():
                 positions, inside = self.errors.entries(runs[bucket])
                 here_SVD = self.errors.outer_products(runs[bucket], positions).mul_(inside[..., None])
@@ -202,7 +203,8 @@ class _Scorer:
         """The groups' runs of tokens, those of similar sizes together."""
         counts = [end - start for start, end in zip(starts, ends, strict=True)]
         runs = Segments(starts, counts, self.groups)
-        for bucket in plan_buckets(counts, [self.vocabulary.size(group) for group in self.groups], self.dim):
+        sizes = [self.vocabulary.size(group) for group in self.groups]
+        for bucket in plan_buckets(counts, sizes, self.dim, self.limits):
             yield runs[bucket]
 
     def _places(self, positions: Tensor, inside: Tensor) -> Tensor:

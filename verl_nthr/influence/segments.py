@@ -12,12 +12,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-BLOCK_ELEMENTS = 1 << 24
-"""Float32 elements of one padded block: [S, t, D], [S, t, V] or [S, V, D]."""
-
-PADDING_SHARE = 0.25
 PADDING_ELEMENTS = 1 << 16
-"""Padding that a bucket may have: a share of what it holds, and what costs less than one more bucket."""
+"""Float32 elements of padding that cost less than one more bucket."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large blocks of padded runs are."""
+
+    block_elements: int
+    """Float32 elements of one block: [S, t, D], [S, t, V] or [S, V, D]."""
+
+    padding_share: float
+    """Padding that a bucket may have beyond :data:`PADDING_ELEMENTS`, as a share of what it holds."""
+
+
+CPU = Limits(block_elements=1 << 20, padding_share=0.0)
+"""Blocks that fit a cache; a product for one run alone is as fast as one for many."""
+
+ACCELERATOR = Limits(block_elements=1 << 24, padding_share=0.25)
+"""Blocks that take longer than their launch."""
+
+
+def limits_of(device: torch.device) -> Limits:
+    """What suits a device."""
+    return CPU if device.type == "cpu" else ACCELERATOR
 
 
 @dataclass(frozen=True)
@@ -42,13 +61,14 @@ class Segments:
         return Segments(*([column[i] for i in index] for column in (self.starts, self.counts, self.groups)))
 
 
-def plan_buckets(counts: Sequence[int], sizes: Sequence[int], dim: int) -> list[list[int]]:
+def plan_buckets(counts: Sequence[int], sizes: Sequence[int], dim: int, limits: Limits) -> list[list[int]]:
     """Which runs are padded together: indices of runs, those without tokens or without entries left out.
 
     Args:
         counts: tokens of each run.
         sizes: vocabulary entries of each run.
         dim: D.
+        limits: of a bucket.
     """
     held = [i for i in range(len(counts)) if counts[i] and sizes[i]]
     # runs of about the same number of entries beside each other, within them by tokens
@@ -59,8 +79,8 @@ def plan_buckets(counts: Sequence[int], sizes: Sequence[int], dim: int) -> list[
         wider, longer = max(size, sizes[i]), max(count, counts[i])
         runs, area = (len(buckets[-1]) + 1, used + counts[i] * sizes[i]) if buckets else (1, 0)
         padding = runs * wider * longer - area
-        fits = runs * max(wider * longer, wider * dim, longer * dim) <= BLOCK_ELEMENTS
-        if buckets and fits and padding <= PADDING_SHARE * area + PADDING_ELEMENTS:
+        fits = runs * max(wider * longer, wider * dim, longer * dim) <= limits.block_elements
+        if buckets and fits and padding <= limits.padding_share * area + PADDING_ELEMENTS:
             buckets[-1].append(i)
             used, count, size = area, longer, wider
         else:
