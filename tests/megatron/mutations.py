@@ -8,9 +8,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
-import torch
 from torch import Tensor
 
+from tests.integration.mutations import (
+    no_temperature_in_the_pass,
+    no_temperature_in_the_scores,
+    tokens_outside_the_mask_counted,
+)
 from tests.integration.passes import Rows, answers_of, make_data, request_of
 from tests.megatron.passes import MegatronCase, build_engine, case, prepare_process, rows_of
 from verl_nthr.influence.sharding import VocabularyShard
@@ -50,7 +54,13 @@ def hidden_state_of_the_next_position() -> Iterator[None]:
 
 @contextmanager
 def logit_of_the_next_token() -> Iterator[None]:
-    with _tokens_of_micro_batches(lambda found: {"token_ids": found.token_ids.roll(-1)}):
+    original = slots.SlottedTokens.of_micro_batch
+
+    def tokens(micro_batch: Any) -> slots.SlottedTokens:
+        found = original(micro_batch)
+        return dataclasses.replace(found, token_ids=found.token_ids.roll(-1))
+
+    with mock.patch.object(slots.SlottedTokens, "of_micro_batch", tokens):
         yield
 
 
@@ -62,33 +72,6 @@ def error_of_the_next_token() -> Iterator[None]:
     def of_batch(*args: Tensor) -> slots.TokenSlots:
         found = original(*args)
         return dataclasses.replace(found, token_ids=found.token_ids.roll(-1))
-
-    with mock.patch.object(slots.TokenSlots, "of_batch", of_batch):
-        yield
-
-
-@contextmanager
-def no_temperature_in_the_pass() -> Iterator[None]:
-    with _tokens_of_micro_batches(lambda found: {"temperature": torch.ones_like(found.temperature)}):
-        yield
-
-
-@contextmanager
-def no_temperature_in_the_scores() -> Iterator[None]:
-    original = worker.ScoringPass._temperature
-    with mock.patch.object(worker.ScoringPass, "_temperature", lambda self: torch.ones_like(original(self))):
-        yield
-
-
-@contextmanager
-def tokens_outside_the_mask_counted() -> Iterator[None]:
-    original = slots.TokenSlots.of_batch
-
-    def of_batch(responses: Tensor, response_mask: Tensor, response_of_row: Tensor) -> slots.TokenSlots:
-        everything = torch.nested.nested_tensor_from_jagged(
-            torch.ones_like(response_mask.values()), response_mask.offsets()
-        )
-        return original(responses, everything, response_of_row)
 
     with mock.patch.object(slots.TokenSlots, "of_batch", of_batch):
         yield
@@ -119,18 +102,6 @@ def layout_of_the_other_context_rank() -> Iterator[None]:
             return original(self, micro_batch)
 
     with mock.patch.object(megatron.MegatronCapture, "_places", places):
-        yield
-
-
-@contextmanager
-def _tokens_of_micro_batches(change: Callable[[slots.SlottedTokens], dict[str, Tensor]]) -> Iterator[None]:
-    original = slots.SlottedTokens.of_micro_batch
-
-    def tokens(micro_batch: Any) -> slots.SlottedTokens:
-        found = original(micro_batch)
-        return dataclasses.replace(found, **change(found))
-
-    with mock.patch.object(slots.SlottedTokens, "of_micro_batch", tokens):
         yield
 
 
