@@ -54,7 +54,7 @@ def test_some_of_the_runs() -> None:
 def test_buckets_do_not_change_a_score(
     monkeypatch: pytest.MonkeyPatch, block: int, padding: int, includes_self: bool
 ) -> None:
-    monkeypatch.setattr(segments, "CPU", Limits(block, padding_share=0.25))
+    monkeypatch.setattr(segments, "CPU", Limits(block, block_tokens=1, padding_share=0.25))
     monkeypatch.setattr(segments, "PADDING_ELEMENTS", padding)
     for seed in range(4):
         batch = random_batch(seed, group_sizes=(5, 1, 8, 2, 3), longest=15, with_bias=seed % 2 == 0)

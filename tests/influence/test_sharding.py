@@ -84,7 +84,7 @@ def groups_of(cut: Cut, rank: int, world_size: int) -> tuple[dist.ProcessGroup, 
 
 def sharded_scores(rank: int, cuts: list[Cut]) -> list[tuple[list[int], list[float], list[float]]]:
     scores_module.REDUCTION_ELEMENTS = 120  # several reductions
-    segments.CPU = segments.Limits(block_elements=30, padding_share=0.0)  # several blocks of tokens
+    segments.CPU = segments.Limits(block_elements=30, block_tokens=1, padding_share=0.0)  # several blocks of tokens
     answers = []
     for cut in cuts:
         batch = random_batch(cut.seed, group_sizes=GROUPS, vocab_size=cut.vocab_size)

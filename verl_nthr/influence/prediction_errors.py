@@ -70,7 +70,8 @@ class PredictionErrors:
         weight_SVD, bias_SV = self._rows.select(self.vocabulary.token_ids(positions))
         starts, counts = self._on_device(runs.starts, runs.counts)
         longest = max(runs.counts)
-        step = max(1, limits_of(self._order.device).block_elements // (len(runs) * max(weight_SVD.shape[1:])))
+        limits = limits_of(self._order.device)
+        step = max(limits.block_tokens, limits.block_elements // (len(runs) * max(weight_SVD.shape[1:])))
         for first in range(0, longest, step):
             places = torch.arange(first, min(first + step, longest), device=self._order.device)
             index, inside = padded_places(starts, counts, places)

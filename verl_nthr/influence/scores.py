@@ -69,13 +69,13 @@ def influence_scores(
     with products_of(features.hidden, scores_T.device):
         for groups in _reduction_chunks(vocabulary, features.hidden.shape[-1]):
             with sharding.local_work(), record_function("nthr.direction"):
-                scorer.sum_directions(groups)
+                directions = scorer.directions(groups)
             sharding.agree(scores_T.device)
-            sharding.sum_over_tokens(scorer.directions_ND)
+            sharding.sum_over_tokens(directions.rows_ND)
             with sharding.local_work(), record_function("nthr.scores"):
-                scorer.add_scores(scores_T)
+                scorer.add_scores(scores_T, directions)
             if not anchor_includes_self:
-                scorer.add_influence_on_others(influence_R, correct_keys)
+                scorer.add_influence_on_others(influence_R, directions, correct_keys)
     sharding.sum_over_vocabulary(scores_T)
     with sharding.local_work():
         counts_R.index_add_(0, features.response, torch.ones_like(scores_T))
@@ -104,12 +104,36 @@ def _reduction_chunks(vocabulary: GroupVocabulary, dim: int) -> Iterator[range]:
         yield range(start, vocabulary.num_groups)
 
 
-class _Scorer:
-    """This rank's part of the work, one run of groups after the other.
+class _Directions:
+    """−M⁺ of some neighbouring groups, one below the other.
 
     Attributes:
-        directions_ND: −M⁺ of the groups of :meth:`sum_directions`, one below the other; a row of zeros follows them.
+        groups: the groups.
+        rows_ND: their rows.
     """
+
+    def __init__(self, groups: range, vocabulary: GroupVocabulary, dim: int, device: torch.device) -> None:
+        self.groups, self._first = groups, vocabulary.offsets[groups.start]
+        self._entries = vocabulary.offsets[groups.stop] - self._first
+        # the last row stands for padding
+        self._buffer = torch.zeros(self._entries + 1, dim, device=device)
+        self.rows_ND = self._buffer[:-1]
+
+    def write(self, outer_SVD: Tensor, positions: Tensor, inside: Tensor) -> None:
+        """Set the rows of some groups, at the ``positions`` [S, V] that are ``inside`` [S, V]."""
+        self._buffer.index_copy_(0, self._places(positions, inside).flatten(), outer_SVD.flatten(0, 1))
+        self._buffer[-1] = 0
+
+    def read(self, positions: Tensor, inside: Tensor) -> Tensor:
+        """[S, V, D] rows of some groups, 0 where not ``inside``."""
+        return self._buffer[self._places(positions, inside)]
+
+    def _places(self, positions: Tensor, inside: Tensor) -> Tensor:
+        return torch.where(inside, positions - self._first, self._entries)
+
+
+class _Scorer:
+    """This rank's part of the work."""
 
     def __init__(
         self,
@@ -131,27 +155,23 @@ class _Scorer:
         ends = torch.arange(2 * vocabulary.num_groups + 1, device=order.device) * self.responses
         self.bounds = torch.searchsorted(self.keys, ends).tolist()
 
-    def sum_directions(self, groups: range) -> None:
+    def directions(self, groups: range) -> _Directions:
         """−M⁺ = −Σ_{i correct} Σ_k g_{i,k} h_{i,k}ᵀ of some groups, over the tokens of this rank."""
-        self.groups, self.first = groups, self.vocabulary.offsets[groups.start]
-        self.entries = self.vocabulary.offsets[groups.stop] - self.first
-        buffer = torch.zeros(self.entries + 1, self.dim, device=self.keys.device)
-        self.directions_ND, self._buffer = buffer[:-1], buffer
+        directions = _Directions(groups, self.vocabulary, self.dim, self.keys.device)
         starts = [self.bounds[2 * group] for group in groups]
         ends = [self.bounds[2 * group + 1] for group in groups]
-        for runs in self._buckets(starts, ends):
+        for runs in self._buckets(groups, starts, ends):
             positions, inside = self.errors.entries(runs)
-            outer_SVD = self.errors.outer_products(runs, positions)
-            buffer.index_copy_(0, self._places(positions, inside).flatten(), outer_SVD.flatten(0, 1))
-        buffer[-1] = 0
+            directions.write(self.errors.outer_products(runs, positions), positions, inside)
+        return directions
 
-    def add_scores(self, scores_T: Tensor) -> None:
+    def add_scores(self, scores_T: Tensor, directions: _Directions) -> None:
         """Add s_t = g_tᵀ M⁺ h_t of all tokens of the groups, from the M⁺ of all ranks."""
-        starts = [self.bounds[2 * group] for group in self.groups]
-        ends = [self.bounds[2 * group + 2] for group in self.groups]
-        for runs in self._buckets(starts, ends):
+        starts = [self.bounds[2 * group] for group in directions.groups]
+        ends = [self.bounds[2 * group + 2] for group in directions.groups]
+        for runs in self._buckets(directions.groups, starts, ends):
             positions, inside = self.errors.entries(runs)
-            direction_SVD = self._buffer[self._places(positions, inside)]
+            direction_SVD = directions.read(positions, inside)
             for block in self.errors.blocks(runs, positions):
                 scores_St = torch.linalg.vecdot(block.errors, torch.bmm(block.hidden, direction_SVD.mT))
                 # the padding of a run adds zeros to its last token
@@ -161,11 +181,12 @@ class _Scorer:
         """Keys of the correct responses that have tokens here."""
         return torch.unique(self.keys[self.keys // self.responses % 2 == 0])
 
-    def add_influence_on_others(self, influence_R: Tensor, correct_keys: Tensor) -> None:
+    def add_influence_on_others(self, influence_R: Tensor, directions: _Directions, correct_keys: Tensor) -> None:
         """Add this rank's part of ⟨M_i, M⁺ − M_i⟩_F of the groups' correct responses; exactly 0 for a lone one.
 
         Args:
             influence_R: [R].
+            directions: of all ranks.
             correct_keys: :meth:`correct_responses` of all ranks.
         """
         sharding, runs, planned = self.sharding, Segments([], [], []), []
@@ -174,7 +195,7 @@ class _Scorer:
             bounds = torch.stack([torch.searchsorted(self.keys, correct_keys + end) for end in (0, 1)]).tolist()
             found = [(key // self.responses // 2, start, end) for key, start, end in zip(keys, *bounds, strict=True)]
             members = Counter(group for group, _, _ in found)
-            wanted = [i for i, (group, _, _) in enumerate(found) if group in self.groups and members[group] > 1]
+            wanted = [i for i, (group, _, _) in enumerate(found) if group in directions.groups and members[group] > 1]
             runs = Segments(
                 starts=[found[i][1] for i in wanted],
                 counts=[found[i][2] - found[i][1] for i in wanted],
@@ -195,18 +216,14 @@ class _Scorer:
                 sharding.agree(influence_R.device)
                 sharding.sum_over_context(own_SVD)
             with sharding.local_work():
-                others_SVD = self._buffer[self._places(positions, inside)] - own_SVD
+                others_SVD = directions.read(positions, inside) - own_SVD
                 index = torch.tensor([responses[i] for i in bucket], device=influence_R.device)
                 influence_R.index_add_(0, index, (here_SVD * others_SVD).sum((1, 2)))
 
-    def _buckets(self, starts: list[int], ends: list[int]) -> Iterator[Segments]:
+    def _buckets(self, groups: range, starts: list[int], ends: list[int]) -> Iterator[Segments]:
         """The groups' runs of tokens, those of similar sizes together."""
         counts = [end - start for start, end in zip(starts, ends, strict=True)]
-        runs = Segments(starts, counts, self.groups)
-        sizes = [self.vocabulary.size(group) for group in self.groups]
+        runs = Segments(starts, counts, groups)
+        sizes = [self.vocabulary.size(group) for group in groups]
         for bucket in plan_buckets(counts, sizes, self.dim, self.limits):
             yield runs[bucket]
-
-    def _places(self, positions: Tensor, inside: Tensor) -> Tensor:
-        """Rows [S, V] of :attr:`directions_ND`, the row of zeros for padding."""
-        return torch.where(inside, positions - self.first, self.entries)

@@ -23,14 +23,17 @@ class Limits:
     block_elements: int
     """Float32 elements of one block: [S, t, D], [S, t, V] or [S, V, D]."""
 
+    block_tokens: int
+    """Tokens of a run that are taken together even so: fewer would not be worth reading the output rows."""
+
     padding_share: float
     """Padding that a bucket may have beyond :data:`PADDING_ELEMENTS`, as a share of what it holds."""
 
 
-CPU = Limits(block_elements=1 << 20, padding_share=0.0)
+CPU = Limits(block_elements=1 << 20, block_tokens=64, padding_share=0.0)
 """Blocks that fit a cache; a product for one run alone is as fast as one for many."""
 
-ACCELERATOR = Limits(block_elements=1 << 24, padding_share=0.25)
+ACCELERATOR = Limits(block_elements=1 << 24, block_tokens=64, padding_share=0.25)
 """Blocks that take longer than their launch."""
 
 
