@@ -1,4 +1,4 @@
-"""Run a function on several gloo ranks, with a bounded wait: a hang is a failure."""
+"""Run a function on several ranks, with a bounded wait: a hang is a failure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from datetime import timedelta
 from typing import Any
 
 
-def run_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout: float = 120.0) -> list[Any]:
-    """Results of ``function(rank, *args)`` on each rank of a gloo group, in the order of the ranks.
+def run_ranks(
+    function: Callable[..., Any], world_size: int, *args: Any, timeout: float = 120.0, backend: str = "gloo"
+) -> list[Any]:
+    """Results of ``function(rank, *args)`` on each rank of a process group, in the order of the ranks.
 
     Results come back by pickle: return plain numbers, lists or CPU tensors turned into numpy. An exception on a rank is
     returned as the exception itself.
@@ -26,7 +28,7 @@ def run_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout
     answers = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
         ranks = [
-            context.Process(target=_run, args=(function, rank, world_size, folder, answers, args), daemon=True)
+            context.Process(target=_run, args=(function, rank, world_size, folder, answers, args, backend), daemon=True)
             for rank in range(world_size)
         ]
         for process in ranks:
@@ -55,7 +57,13 @@ def run_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout
 
 
 def _run(
-    function: Callable[..., Any], rank: int, world_size: int, folder: str, answers: Any, args: tuple[Any, ...]
+    function: Callable[..., Any],
+    rank: int,
+    world_size: int,
+    folder: str,
+    answers: Any,
+    args: tuple[Any, ...],
+    backend: str,
 ) -> None:
     import torch
     import torch.distributed as dist
@@ -63,7 +71,7 @@ def _run(
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank))
     dist.init_process_group(
-        "gloo",
+        backend,
         init_method=f"file://{folder}/rendezvous",
         rank=rank,
         world_size=world_size,

@@ -1,4 +1,4 @@
-"""Old-log-prob passes of verl's real FSDP engines on the CPU platform, in processes of their own."""
+"""Old-log-prob passes of verl's real FSDP engines, in processes of their own."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.integration.passes import Case, Rows, answers_of, make_data, request_
 
 
 def configs(models: str, case: Case) -> dict[str, Any]:
-    """verl's configs of an engine for a case; call with ``VERL_PLATFORM=cpu``."""
+    """verl's configs of an engine for a case; on the CPU, call with ``VERL_PLATFORM=cpu``."""
     from verl.trainer.config import CheckpointConfig
     from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
 
     model_config = HFModelConfig(
         path=f"{models}/{case.base}",
         use_remove_padding=case.packed,
-        override_config={"attn_implementation": varlen_attention.NAME if case.ulysses > 1 else "sdpa"},
+        override_config={"attn_implementation": varlen_attention.NAME if case.ulysses > 1 else case.attention},
         enable_gradient_checkpointing=case.checkpointing,
         enable_activation_offload=case.activation_offload,
         use_fused_kernels=case.fused,
-        fused_kernel_options={"impl_backend": "torch"},
+        fused_kernel_options={"impl_backend": case.fused_backend},
         lora_rank=4 if case.adapter else 0,
         lora_adapter_path=f"{models}/{case.adapter}" if case.adapter else None,
     )
@@ -50,7 +50,7 @@ def configs(models: str, case: Case) -> dict[str, Any]:
 
 
 def build_engine(models: str, case: Case) -> Any:
-    """verl's engine for a case; call with ``VERL_PLATFORM=cpu`` in an initialised process group."""
+    """verl's engine for a case in an initialised process group; on the CPU, call with ``VERL_PLATFORM=cpu``."""
     import verl.workers.engine  # noqa: F401 - registers the engines
     from verl.workers.engine import EngineRegistry
 

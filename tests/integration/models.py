@@ -9,7 +9,7 @@ import torch
 ADAPTERS = {"linear": ["q_proj", "down_proj"], "head": ["v_proj", "lm_head"]}
 
 
-def make_model(folder: Path, *, tied: bool, layers: int = 2) -> None:
+def make_model(folder: Path, *, tied: bool, layers: int = 2, hidden: int = 32) -> None:
     """A random model whose next-token distributions are far from uniform, with a bias-free output layer."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -18,14 +18,14 @@ def make_model(folder: Path, *, tied: bool, layers: int = 2) -> None:
     tokenizer = make_tokenizer()
     config = Qwen2Config(
         vocab_size=-(-len(tokenizer) // 4) * 4,
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=128,
         tie_word_embeddings=tied,
-        initializer_range=0.3,
+        initializer_range=0.3 * (32 / hidden) ** 0.5,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -73,6 +73,8 @@ class Case:
     ulysses: int = 1
     """Ranks that share the tokens of a sequence."""
     fused: bool = False
+    fused_backend: str = "torch"
+    """What computes log-probs with fused kernels: "torch" or "triton"."""
     adapter: str = ""
     """Folder of a LoRA adapter, one of :data:`tests.integration.models.ADAPTERS`."""
     padded_to: int = 0
@@ -88,6 +90,11 @@ class Case:
     activation_offload: bool = False
     beta: float = 0.03
     """Random models score the tokens of wrong answers far below the anchors: this selects about half of them."""
+    device: str = "cpu"
+    attention: str = "sdpa"
+    """How Hugging Face names it; Ulysses on the CPU has its own."""
+    feature_device: str = "auto"
+    """Where hidden states are kept during the pass."""
     vocabulary_multiple: int = 1
     """What the engine pads the vocabulary to a multiple of, with output rows of zeros."""
 
@@ -154,7 +161,12 @@ def request_of(case: Case) -> Callable[[Groups], ScoringRequest]:
     from verl_nthr.integration.options import NTHROptions
     from verl_nthr.integration.request import ScoringRequest
 
-    options = NTHROptions(beta=case.beta, vocabulary=case.vocabulary, anchor_includes_self=case.anchor_includes_self)
+    options = NTHROptions(
+        beta=case.beta,
+        vocabulary=case.vocabulary,
+        anchor_includes_self=case.anchor_includes_self,
+        feature_device=case.feature_device,
+    )
     return lambda groups: ScoringRequest(groups.group, groups.correct, groups.num_mixed, options)
 
 

@@ -1,0 +1,23 @@
+"""Each test here runs on the CPU, among the fast tests, and on a GPU where there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+DEVICES: list[Any] = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: torch sees no CUDA device"),
+        ],
+    ),
+]
+"""Parameters of a test."""
+
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
+"""Of ``torch.distributed``, by device."""

@@ -1,0 +1,103 @@
+"""Passes of verl's FSDP2 engine on a device, and where tensors lie meanwhile."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+from unittest import mock
+
+import torch
+
+from tests.integration.fsdp import build_engine
+from tests.integration.joining import score
+from tests.integration.passes import Case, Rows
+
+
+def cases(device: str) -> dict[str, Case]:
+    """Ways to run the pass on a device."""
+    flash = device == "cuda" and find_spec("flash_attn") is not None
+    packed = {"strategy": "fsdp2", "packed": True, "dynamic": True, "device": device}
+    half = {"dtype": "bf16", "attention": "flash_attention_2" if flash else "sdpa"}
+    return {
+        "float32": Case(**packed),
+        "bfloat16": Case(**packed, **half),
+        "bfloat16, stored so": Case(**packed, **half, stored_dtype="bf16", tied=True),
+        "padded": Case("fsdp2", packed=False, dynamic=False, device=device),
+        "kept on the device": Case(**packed, feature_device="device"),
+        "kept on the host": Case(**packed, feature_device="host"),
+        "offload": Case(**packed, offload=True),
+        "offload policy": Case(**packed, offload_policy=True),
+    }
+
+
+def fused_cases(device: str) -> dict[str, Case]:
+    """Fused kernels, which replace the forward of the model's class: for a process of their own."""
+    tied = {"strategy": "fsdp2", "packed": True, "dynamic": True, "tied": True, "fused": True, "device": device}
+    return {backend: Case(**tied, dtype="bf16", fused_backend=backend) for backend in fused_backends(device)}
+
+
+def fused_backends(device: str) -> tuple[str, ...]:
+    """Triton's kernel is for GPUs."""
+    return ("torch", "triton") if device == "cuda" else ("torch",)
+
+
+def run_observed(rank: int, models: str, rows: Rows, chosen: list[Case]) -> list[dict[str, Any]]:
+    """For every case the answers of a scored pass, and where parameters and hidden states lay."""
+    results = []
+    for case in chosen:
+        _choose_platform(case)
+        engine = build_engine(models, case)
+        gate = engine.module.model.layers[0].mlp.gate_proj
+        observed: dict[str, Any] = {"at_work": [], "kept": []}
+        gate.register_forward_pre_hook(lambda layer, _, seen=observed["at_work"]: seen.append(layer.weight.device.type))
+        observed["before"] = _places(engine)
+        with _watching_recordings(observed["kept"]):
+            answers = score(engine, rows, list(range(len(rows.group))), case)
+        observed["after"] = _places(engine)
+        results.append(answers | {"observed": observed})
+    return results
+
+
+def run_optimizer(rank: int, models: str, case: Case) -> dict[str, list[str]]:
+    """Where the optimizer's states lie during a step of training, after it, and after a scored pass."""
+    from tests.integration.passes import make_rows
+
+    _choose_platform(case)
+    engine = build_engine(models, case)
+    with engine.train_mode():
+        for parameter in engine.module.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        engine.optimizer.step()
+        during = _places_of_states(engine)
+    after = _places_of_states(engine)
+    rows = make_rows(0, vocab_size=70)
+    score(engine, rows, list(range(len(rows.group))), case)
+    return {"during": during, "after": after, "after scoring": _places_of_states(engine)}
+
+
+def _choose_platform(case: Case) -> None:
+    if case.device == "cpu":
+        os.environ["VERL_PLATFORM"] = "cpu"
+
+
+def _places(engine: Any) -> list[str]:
+    return sorted({parameter.device.type for parameter in engine.module.parameters()})
+
+
+def _places_of_states(engine: Any) -> list[str]:
+    states = [x for state in engine.optimizer.state.values() for x in state.values() if torch.is_tensor(x) and x.dim()]
+    return sorted({state.device.type for state in states})
+
+
+def _watching_recordings(kept: list[tuple[str, bool]]) -> Any:
+    """Note on which device each pass keeps its hidden states, and whether in pinned memory."""
+    from verl_nthr.integration.recording import Recording
+
+    features = Recording.features
+
+    def watched(self: Any, *args: Any) -> Any:
+        kept.append((self._hidden.device.type, self._hidden.is_pinned()))
+        return features(self, *args)
+
+    return mock.patch.object(Recording, "features", watched)
