@@ -73,11 +73,11 @@ def make_parser() -> argparse.ArgumentParser:
 def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Time all candidates in turns, print a table, and return the result."""
     device = check_device(args.device)
-    result = report.environment(args, device) | {"parts": {}}
+    result = report.environment(args, device) | {"parts": {}, "not_run": {}}
     report.print_environment(result, console)
     rows = []
     for part in parts(QUICK if args.quick else Sizes(), device):
-        check(part)
+        result["not_run"] |= check(part)
         found = {name: spread(values) for name, values in interleaved(part.candidates, args.rounds, device).items()}
         result["parts"][part.name] = found
         plain = next(iter(found.values()))["min"]
@@ -93,22 +93,33 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         ]
     headings = ["part", "by", "lowest ms", "median ms", "lowest to plain torch"]
     report.print_table("libraries for parts of the scoring", headings, rows, console)
+    for name, reason in result["not_run"].items():
+        console.print(f"not run: {name}: {reason}", highlight=False)
     return result
 
 
-def check(part: Part) -> None:
-    """Run every candidate once.
+def check(part: Part) -> dict[str, str]:
+    """Run every candidate once, and leave out those that the device or its torch lacks; what they said, by name.
 
     Raises:
         BenchmarkError: one gives something else than plain torch.
     """
     expected: Tensor | None = None
-    for name, candidate in part.candidates.items():
-        found = candidate()
+    lacking = {}
+    for name, candidate in list(part.candidates.items()):
+        try:
+            found = candidate()
+        except RuntimeError as error:
+            if expected is None:
+                raise
+            lacking[f"{part.name} by {name}"] = str(error)
+            del part.candidates[name]
+            continue
         expected = found if expected is None else expected
         error = float((found - expected).abs().max() / expected.abs().max())
         if error > TOLERANCE:
             raise BenchmarkError(f"{part.name} by {name} differs from plain torch by {error:.1e} of the largest value")
+    return lacking
 
 
 def parts(sizes: Sizes, device: torch.device) -> list[Part]:

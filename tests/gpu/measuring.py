@@ -23,7 +23,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def run_measured(rank: int, device: str) -> dict[str, float]:
-    """Waits that a micro-batch more adds to those of verl's pass, micro-batches tried, and the ratio of peak memories."""
+    """Waits that each further micro-batch adds to verl's, the micro-batches tried, and the ratio of peak memories."""
     if device == "cpu":
         os.environ["VERL_PLATFORM"] = "cpu"
     settings = SETTINGS[device]
