@@ -46,7 +46,8 @@ def run_observed(rank: int, models: str, rows: Rows, chosen: list[Case]) -> list
     """For every case the answers of a scored pass, and where parameters and hidden states lay."""
     results = []
     for case in chosen:
-        _choose_platform(case)
+        if case.device == "cpu":
+            os.environ["VERL_PLATFORM"] = "cpu"
         engine = build_engine(models, case)
         gate = engine.module.model.layers[0].mlp.gate_proj
         observed: dict[str, Any] = {"at_work": [], "kept": []}
@@ -55,30 +56,21 @@ def run_observed(rank: int, models: str, rows: Rows, chosen: list[Case]) -> list
         with _watching_recordings(observed["kept"]):
             answers = score(engine, rows, list(range(len(rows.group))), case)
         observed["after"] = _places(engine)
+        observed["states"] = states_in_training(engine, rows, case) if case.offload else {}
         results.append(answers | {"observed": observed})
     return results
 
 
-def run_optimizer(rank: int, models: str, case: Case) -> dict[str, list[str]]:
+def states_in_training(engine: Any, rows: Rows, case: Case) -> dict[str, list[str]]:
     """Where the optimizer's states lie during a step of training, after it, and after a scored pass."""
-    from tests.integration.passes import make_rows
-
-    _choose_platform(case)
-    engine = build_engine(models, case)
     with engine.train_mode():
         for parameter in engine.module.parameters():
             parameter.grad = torch.zeros_like(parameter)
         engine.optimizer.step()
         during = _places_of_states(engine)
     after = _places_of_states(engine)
-    rows = make_rows(0, vocab_size=70)
     score(engine, rows, list(range(len(rows.group))), case)
     return {"during": during, "after": after, "after scoring": _places_of_states(engine)}
-
-
-def _choose_platform(case: Case) -> None:
-    if case.device == "cpu":
-        os.environ["VERL_PLATFORM"] = "cpu"
 
 
 def _places(engine: Any) -> list[str]:
