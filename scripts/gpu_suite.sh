@@ -8,9 +8,9 @@
 # --wheels leaves the machine's Python as it is: it makes .gpu-venv, which sees that Python's packages, and installs
 # there what is missing. --collect fills DIR/1, DIR/2, … with at most 48 MiB each, to be copied one by one.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-LIST="requirements/gpu-py312.txt"
-VENV=".gpu-venv"
+ROOT="$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")"
+LIST="$ROOT/requirements/gpu-py312.txt"
+VENV="$ROOT/.gpu-venv"
 PYTHON="${PYTHON:-python3}"
 PARCEL=$((48 * 1024 * 1024))
 
@@ -47,6 +47,10 @@ collect() {
 
 install_from() {
   local wheels first name
+  if [[ ! -d "$1" ]]; then
+    echo "gpu_suite: --wheels $1: no such folder; fill one with --collect" >&2
+    return 1
+  fi
   wheels="$(mktemp -d)"
   find "$1" -name '*.whl' -exec cp --target-directory="$wheels" {} +
   find "$1" -name '*.whl.part00' | while read -r first; do
@@ -59,7 +63,8 @@ install_from() {
     >"$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/parent.pth"
   "$PYTHON" -m pip --python "$VENV/bin/python" install --quiet --no-index --no-deps --find-links "$wheels" \
     --requirement "$LIST"
-  "$PYTHON" -m pip --python "$VENV/bin/python" install --quiet --no-index --no-deps --no-build-isolation --editable .
+  "$PYTHON" -m pip --python "$VENV/bin/python" install --quiet --no-index --no-deps --no-build-isolation \
+    --editable "$ROOT"
   rm -r "$wheels"
 }
 
@@ -67,11 +72,11 @@ arguments=()
 while (($#)); do
   case "$1" in
     --collect)
-      collect "$(realpath --canonicalize-missing "${2:?--collect needs a folder}")"
+      collect "${2:?--collect needs a folder}"
       exit
       ;;
     --wheels)
-      install_from "$(realpath --canonicalize-existing "${2:?--wheels needs a folder}")"
+      install_from "${2:?--wheels needs a folder}"
       PYTHON="$VENV/bin/python"
       shift 2
       ;;
@@ -81,4 +86,4 @@ while (($#)); do
       ;;
   esac
 done
-PYTHONPATH="$PWD:$PWD/scripts" exec "$PYTHON" -m benchmarks.suite "${arguments[@]}"
+PYTHONPATH="$ROOT:$ROOT/scripts" exec "$PYTHON" -m benchmarks.suite "${arguments[@]}"
