@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from importlib.util import find_spec
 from typing import Any
 from unittest import mock
@@ -42,23 +43,29 @@ def fused_backends(device: str) -> tuple[str, ...]:
     return ("torch", "triton") if device == "cuda" else ("torch",)
 
 
-def run_observed(rank: int, models: str, rows: Rows, chosen: list[Case]) -> list[dict[str, Any]]:
-    """For every case the answers of a scored pass, and where parameters and hidden states lay."""
-    results = []
+def run_observed(rank: int, models: str, rows: Rows, chosen: list[Case]) -> list[dict[str, Any] | Exception]:
+    """For every case the answers of a scored pass, and where parameters and hidden states lay; or what went wrong."""
+    results: list[dict[str, Any] | Exception] = []
     for case in chosen:
         if case.device == "cpu":
             os.environ["VERL_PLATFORM"] = "cpu"
-        engine = build_engine(models, case)
-        gate = engine.module.model.layers[0].mlp.gate_proj
-        observed: dict[str, Any] = {"at_work": [], "kept": []}
-        gate.register_forward_pre_hook(lambda layer, _, seen=observed["at_work"]: seen.append(layer.weight.device.type))
-        observed["before"] = _places(engine)
-        with _watching_recordings(observed["kept"]):
-            answers = score(engine, rows, list(range(len(rows.group))), case)
-        observed["after"] = _places(engine)
-        observed["states"] = states_in_training(engine, rows, case) if case.offload else {}
-        results.append(answers | {"observed": observed})
+        try:
+            results.append(_observed(build_engine(models, case), rows, case))
+        except Exception as error:  # noqa: BLE001 - the other cases are tried all the same
+            traceback.print_exc()
+            results.append(error)
     return results
+
+
+def _observed(engine: Any, rows: Rows, case: Case) -> dict[str, Any]:
+    gate = engine.module.model.layers[0].mlp.gate_proj
+    observed: dict[str, Any] = {"at_work": [], "kept": [], "before": _places(engine)}
+    gate.register_forward_pre_hook(lambda layer, _: observed["at_work"].append(layer.weight.device.type))
+    with _watching_recordings(observed["kept"]):
+        answers = score(engine, rows, list(range(len(rows.group))), case)
+    observed["after"] = _places(engine)
+    observed["states"] = states_in_training(engine, rows, case) if case.offload else {}
+    return answers | {"observed": observed}
 
 
 def states_in_training(engine: Any, rows: Rows, case: Case) -> dict[str, list[str]]:

@@ -28,6 +28,16 @@ FLOAT32_LOG_PROBS, FLOAT32_SCORES = 2e-4, 1e-4
 ROWS = make_rows(0, vocab_size=70)
 
 
+class Found(dict[str, Any]):
+    """Results by name of the case; one that is an error is raised where it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        result = super().__getitem__(name)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Triton kernel of verl needs hidden states of a multiple of 128."""
@@ -43,18 +53,18 @@ def device(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def found(device: str, models: Path) -> dict[str, dict[str, Any]]:
+def found(device: str, models: Path) -> Found:
     """By name of the case."""
     return observed(models, cases(device), device)
 
 
-def observed(models: Path, chosen: Mapping[str, Case], device: str) -> dict[str, dict[str, Any]]:
+def observed(models: Path, chosen: Mapping[str, Case], device: str) -> Found:
     (results,) = run_ranks(
         run_observed, 1, str(models), ROWS, list(chosen.values()), timeout=240, backend=BACKENDS[device]
     )
     if isinstance(results, Exception):
         raise results
-    return dict(zip(chosen, results, strict=True))
+    return Found(zip(chosen, results, strict=True))
 
 
 def check(answers: dict[str, Any], models: Path, case: Case) -> None:
@@ -68,9 +78,7 @@ def check(answers: dict[str, Any], models: Path, case: Case) -> None:
 
 
 @pytest.mark.parametrize("name", cases("cpu"))
-def test_scores_are_those_of_hugging_face(
-    found: dict[str, dict[str, Any]], models: Path, device: str, name: str
-) -> None:
+def test_scores_are_those_of_hugging_face(found: Found, models: Path, device: str, name: str) -> None:
     check(found[name], models, cases(device)[name])
 
 
@@ -80,7 +88,7 @@ def test_fused_kernels(models: Path, device: str) -> None:
         check(observed(models, {backend: case}, device)[backend], models, case)
 
 
-def test_hidden_states_wait_where_they_are_told_to(found: dict[str, dict[str, Any]], device: str) -> None:
+def test_hidden_states_wait_where_they_are_told_to(found: Found, device: str) -> None:
     on_gpu = device == "cuda"
     assert found["kept on the host"]["observed"]["kept"] == [("cpu", on_gpu)]
     assert found["kept on the device"]["observed"]["kept"] == [(device, False)]
@@ -90,7 +98,7 @@ def test_hidden_states_wait_where_they_are_told_to(found: dict[str, dict[str, An
         assert ours == pytest.approx(others, nan_ok=True)
 
 
-def test_parameters_are_moved(found: dict[str, dict[str, Any]], device: str) -> None:
+def test_parameters_are_moved(found: Found, device: str) -> None:
     for name in ("offload", "offload policy"):
         places = found[name]["observed"]
         assert (places["before"], places["after"]) == (["cpu"], ["cpu"]), name
@@ -98,7 +106,5 @@ def test_parameters_are_moved(found: dict[str, dict[str, Any]], device: str) -> 
     assert found["float32"]["observed"]["before"] == [device]
 
 
-def test_states_of_the_optimizer_are_moved_and_a_scored_pass_leaves_them(
-    found: dict[str, dict[str, Any]], device: str
-) -> None:
+def test_states_of_the_optimizer_are_moved_and_a_scored_pass_leaves_them(found: Found, device: str) -> None:
     assert found["offload"]["observed"]["states"] == {"during": [device], "after": ["cpu"], "after scoring": ["cpu"]}
