@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,7 @@ def main() -> int:
     if not args.rehearse and not torch.cuda.is_available():
         print("gpu_suite: torch sees no CUDA device; --rehearse runs on the CPU", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the part that runs, too
     report = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(["scripts/gpu_suite.sh", *sys.argv[1:]]),
