@@ -87,10 +87,12 @@ class SlottedTokens:
         """Find them by the column :data:`SLOT` of a micro-batch with jagged ``input_ids`` and a ``temperature``."""
         input_ids, slots = micro_batch["input_ids"], micro_batch[SLOT]
         starts, lengths, slot = input_ids.offsets(), slots.offsets().diff(), slots.values()
-        row = torch.repeat_interleave(torch.arange(len(lengths), device=slot.device), lengths)
+        rows = torch.arange(len(lengths), device=slot.device)
+        row = torch.repeat_interleave(rows, lengths, output_size=len(slot))
         # responses end their sequences: count the token's place from the sequence's end
         place = torch.arange(len(slot), device=slot.device) + (starts[1:] - slots.offsets()[1:])[row]
-        kept = slot >= 0
+        # one wait for the device, where three masks would be three
+        kept = (slot >= 0).nonzero()[:, 0]
         row, place = row[kept], place[kept]
         temperature = torch.as_tensor(micro_batch["temperature"], dtype=torch.float32, device=slot.device)
         return cls(
