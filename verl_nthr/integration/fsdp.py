@@ -179,8 +179,8 @@ class _MicroBatch:
         self.label_logits = (label_logits / temperature).to(dtype).float()
         self.log_sums = self.label_logits[:0]
         if few.stop:
-            weight, bias = layer.weight.detach().float(), None if layer.bias is None else layer.bias.detach().float()
-            logits_tV = nn.functional.linear(self.states[few].float(), weight, bias)
+            weight, bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
+            logits_tV = nn.functional.linear(self.states[few].to(weight.dtype), weight, bias).float()
             self.log_sums = torch.logsumexp(logits_tV / temperature[few, None], dim=-1)
 
     def read_logits(self, logits: Tensor, recording: Recording) -> None:
