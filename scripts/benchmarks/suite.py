@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import shlex
 import signal
@@ -21,7 +20,7 @@ import torch
 from benchmarks.parts import Part, run_part
 from benchmarks.report import device_name
 from verl_nthr.cli.arguments import positive_int
-from verl_nthr.cli.versions import versions
+from verl_nthr.cli.versions import installed_version, versions
 from verl_nthr.files import write_whole
 
 FURTHER_PACKAGES = ("accelerate", "flash-attn", "numpy", "peft", "tensordict", "triton")
@@ -78,7 +77,7 @@ def main() -> int:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(["scripts/gpu_suite.sh", *sys.argv[1:]]),
         "chip": device_name(torch.device("cpu")) if args.rehearse else gpu(),
-        "versions": versions() | {name: _version(name) for name in FURTHER_PACKAGES},
+        "versions": versions() | {name: installed_version(name) for name in FURTHER_PACKAGES},
     }
     return run(rehearsal() if args.rehearse else on_a_gpu(), 60.0 * args.minutes, args.out, report)
 
@@ -113,13 +112,6 @@ def gpu() -> str:
         return subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError) as error:
         return f"unknown: nvidia-smi failed ({error})"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _print_outcome(name: str, found: dict[str, Any]) -> None:

@@ -18,7 +18,6 @@ from transformers import AutoModelForCausalLM
 from tests.integration.coverage import parameters
 from tests.integration.fsdp import build_engine
 from tests.integration.joining import score
-from tests.integration.models import make_model
 from tests.integration.mutations import sums_in_bfloat16
 from tests.integration.passes import TEMPERATURE, Case, make_rows
 from tests.processes import run_ranks
@@ -82,14 +81,6 @@ def expected_scores(hidden: Tensor, log_probs: list[list[float]], unembedding: T
         for (row, k, *_), total in zip(members, influence[:, of_correct].sum(1).tolist(), strict=True):
             expected[row, k] = total
     return expected
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "tied", tied=True)
-    make_model(folder / "untied", tied=False)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import torch
 
 from tests.integration.coverage import covers
 from tests.integration.fsdp import run_refused, run_scored
-from tests.integration.models import make_adapters, make_model
 from tests.integration.passes import Case, make_rows
 from tests.integration.references import (
     HALF_LOG_PROBS,
@@ -87,15 +86,6 @@ REFUSED = {
     ),
 }
 """With a word of the way out that the error names."""
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "tied", tied=True)
-    make_model(folder / "untied", tied=False)
-    make_adapters(folder)
-    return folder
 
 
 @cache

@@ -11,7 +11,6 @@ import pytest
 from tests.integration.coverage import covers
 from tests.integration.fsdp import build_engine, rows_of
 from tests.integration.joining import batches, check_failures, fail_in, score
-from tests.integration.models import make_model
 from tests.integration.passes import Case, make_rows
 from tests.integration.references import check_scores
 from tests.processes import run_ranks
@@ -48,13 +47,6 @@ def run_joining(rank: int, models: str, cases: list[Case]) -> list[dict[str, Any
         failures = fail_in(FAILING_PLACES, engine, ROWS, mine, case, fails=rank == FAILING)
         results.append({"little to do": little_to_do, "failures": failures})
     return results
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "untied", tied=False)
-    return folder
 
 
 @pytest.fixture(

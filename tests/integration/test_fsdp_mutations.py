@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.integration import mutations
-from tests.integration.models import make_model
 from tests.integration.mutations import Mutation, run_mutations
 from tests.integration.passes import Case, make_rows
 from tests.integration.references import check_log_probs, check_scores
@@ -43,13 +42,6 @@ NOTICED_BY_THE_PASS = {
     "no_sum_over_the_ranks_of_a_sequence",
 }
 ROWS = make_rows(0, vocab_size=70)
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "untied", tied=False)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 
 from tests.integration.coverage import parameters
 from tests.integration.fsdp import run_pass
-from tests.integration.models import make_model
 from tests.integration.passes import Case, Rows, make_rows
 from tests.integration.references import check_log_probs, check_scores
 from tests.processes import run_ranks
@@ -34,14 +33,6 @@ def test_every_two_settings_are_tried_together() -> None:
     for first, second in combinations(settings, 2):
         tried = {(getattr(case, first), getattr(case, second)) for case in CASES}
         assert len(tried) == 4, f"{first} and {second}: only {sorted(tried)}"
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "tied", tied=True)
-    make_model(folder / "untied", tied=False)
-    return folder
 
 
 @pytest.fixture(scope="module")

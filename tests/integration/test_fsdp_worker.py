@@ -6,11 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.integration.coverage import covers
 from tests.integration.fsdp import configs
-from tests.integration.models import make_adapters, make_model
 from tests.integration.passes import Case, answers_of, make_data, make_rows, request_of
 from tests.integration.references import check_log_probs, check_scores
 from tests.processes import run_ranks
@@ -49,14 +46,6 @@ def run_both_passes(rank: int, models: str) -> dict[str, Any]:
         },
         "mine": mine,
     }
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "untied", tied=False)
-    make_adapters(folder)
-    return folder
 
 
 @covers(ADAPTED)

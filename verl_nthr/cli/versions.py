@@ -13,12 +13,12 @@ DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "transformers": ("transformers",),
     "verl_nthr": ("verl-nthr",),
 }
-"""Names of the distributions that provide a package; the first installed one counts."""
+"""Distributions that provide a package, by default one of its name; the first installed one counts."""
 
 
 def installed_version(package: str) -> str | None:
-    """Version of a package of :data:`DISTRIBUTIONS` from its metadata, without importing it; None if not installed."""
-    for distribution in DISTRIBUTIONS[package]:
+    """Version of a package from its metadata, without importing it; None if not installed."""
+    for distribution in DISTRIBUTIONS.get(package, (package,)):
         try:
             return importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:

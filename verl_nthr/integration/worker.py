@@ -76,13 +76,13 @@ class ScoringPass:
         self.seconds = 0.0
         self.sharding = engine_capture.sharding()
         with self._timed(), record_function("nthr.vocabulary"):
+            keys = torch.empty(0, dtype=torch.int64, device=device)
             with self.sharding.local_work():
                 engine_capture.check_model()
                 vocab_size = engine_capture.vocab_size()
                 self.slots = TokenSlots.of_batch(data["responses"], data["response_mask"], data[RESPONSE])
                 keys = vocabulary_keys(request.group[self.slots.response], self.slots.token_ids, vocab_size)
                 keys = keys.to(device)
-            self.sharding.agree(device)
             keys = self.sharding.union(keys)
             if request.options.vocabulary == "full":
                 self.vocabulary = GroupVocabulary.whole(request.num_groups, vocab_size, device)
