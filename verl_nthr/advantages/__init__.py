@@ -1,0 +1,24 @@
+"""Rules for the advantage of a response in pure torch: outcomes of prompt groups → one advantage a response."""
+
+from verl_nthr.advantages.lens import LENS
+from verl_nthr.advantages.ngrpo import NGRPO
+from verl_nthr.advantages.nsr import NSR
+from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.psr import PSR
+from verl_nthr.advantages.reinforce_rej import ReinforceRej
+from verl_nthr.advantages.rule import AdvantageRule
+from verl_nthr.advantages.s_grpo import SGRPO
+from verl_nthr.advantages.w_reinforce import WReinforce
+
+RULES: dict[str, type[AdvantageRule]] = {
+    "ngrpo": NGRPO,
+    "psr": PSR,
+    "nsr": NSR,
+    "w_reinforce": WReinforce,
+    "s_grpo": SGRPO,
+    "reinforce_rej": ReinforceRej,
+    "lens": LENS,
+}
+"""The rules by the name that ``algorithm.nthr`` knows them by."""
+
+__all__ = ["RULES", "AdvantageRule", "Outcomes"]

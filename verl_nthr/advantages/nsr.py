@@ -1,0 +1,27 @@
+"""NSR: negative sample reinforcement (arXiv 2506.01347)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.rule import AdvantageRule
+
+
+@dataclass(frozen=True)
+class NSR(AdvantageRule):
+    """A_i = −1 for an incorrect response; correct ones are dropped."""
+
+    binary: ClassVar[bool] = True
+    signal_of_all_wrong: ClassVar[bool] = True
+    signal_of_all_correct: ClassVar[bool] = False
+
+    def advantages(self, outcomes: Outcomes) -> Tensor:
+        return torch.full_like(outcomes.correct, -1.0, dtype=torch.float64)
+
+    def keeps(self, outcomes: Outcomes) -> Tensor:
+        return ~outcomes.correct

@@ -1,0 +1,71 @@
+"""What an advantage rule sees of a batch, and statistics of its prompt groups.
+
+Axes: R responses of the batch, G prompt groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Responses to prompts, one row a response; the responses to one prompt form a group."""
+
+    rewards: Tensor
+    """[R] float32, as verl's GRPO sees them: the sum of a response's token-level rewards."""
+
+    correct: Tensor
+    """[R] bool."""
+
+    group: Tensor
+    """[R] int64, in 0 .. G-1."""
+
+    mean_log_prob: Tensor
+    """[R] float32, (1/|y|) ln π_old(y)."""
+
+    @cached_property
+    def num_groups(self) -> int:
+        """G."""
+        return int(self.group.max()) + 1 if self.group.numel() else 0
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """Responses of every group: [G] int64."""
+        return torch.bincount(self.group, minlength=self.num_groups)
+
+    @cached_property
+    def num_correct(self) -> Tensor:
+        """N⁺, the correct responses of every group: [G] int64."""
+        return torch.bincount(self.group[self.correct], minlength=self.num_groups)
+
+    @property
+    def all_wrong(self) -> Tensor:
+        """Whether no response of a group is correct: [G] bool."""
+        return self.num_correct == 0
+
+    @property
+    def mixed(self) -> Tensor:
+        """Whether a group has correct and incorrect responses: [G] bool."""
+        return (self.num_correct > 0) & (self.num_correct < self.sizes)
+
+    def means(self, values: Tensor) -> Tensor:
+        """Mean of ``values`` [R] over every group: [G] float64."""
+        return self._sums(values) / self.sizes
+
+    def stds(self, values: Tensor) -> Tensor:
+        """Standard deviation of ``values`` [R] over every group, with ddof = 1: [G] float64, 0 for a lone response."""
+        squares = (values.double() - self.means(values)[self.group]).square()
+        return (self._sums(squares) / (self.sizes - 1).clamp(min=1)).sqrt()
+
+    def maxima(self, values: Tensor) -> Tensor:
+        """Largest of ``values`` [R] in every group: [G] float64."""
+        lowest = torch.full((self.num_groups,), -torch.inf, dtype=torch.float64, device=values.device)
+        return lowest.scatter_reduce_(0, self.group, values.double(), "amax")
+
+    def _sums(self, values: Tensor) -> Tensor:
+        return torch.bincount(self.group, weights=values.double(), minlength=self.num_groups)

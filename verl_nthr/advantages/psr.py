@@ -1,0 +1,27 @@
+"""PSR: positive sample reinforcement (arXiv 2506.01347)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.rule import AdvantageRule
+
+
+@dataclass(frozen=True)
+class PSR(AdvantageRule):
+    """A_i = +1 for a correct response; incorrect ones are dropped."""
+
+    binary: ClassVar[bool] = True
+    signal_of_all_wrong: ClassVar[bool] = False
+    signal_of_all_correct: ClassVar[bool] = True
+
+    def advantages(self, outcomes: Outcomes) -> Tensor:
+        return torch.ones_like(outcomes.correct, dtype=torch.float64)
+
+    def keeps(self, outcomes: Outcomes) -> Tensor:
+        return outcomes.correct

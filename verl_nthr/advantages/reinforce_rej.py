@@ -1,0 +1,28 @@
+"""Reinforce-Rej: REINFORCE on mixed groups alone (arXiv 2504.11343)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.rule import AdvantageRule
+
+
+@dataclass(frozen=True)
+class ReinforceRej(AdvantageRule):
+    """A_i = +1 for a correct, −1 for an incorrect response of a mixed group; all other groups are dropped."""
+
+    binary: ClassVar[bool] = True
+    signal_of_all_wrong: ClassVar[bool] = False
+    signal_of_all_correct: ClassVar[bool] = False
+
+    def advantages(self, outcomes: Outcomes) -> Tensor:
+        negative = torch.full_like(outcomes.correct, -1.0, dtype=torch.float64)
+        return torch.where(outcomes.correct, 1.0, negative)
+
+    def keeps(self, outcomes: Outcomes) -> Tensor:
+        return outcomes.mixed[outcomes.group]

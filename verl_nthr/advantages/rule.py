@@ -1,0 +1,58 @@
+"""The interface of advantage rules."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from verl_nthr.advantages.outcomes import Outcomes
+
+
+@dataclass(frozen=True)
+class AdvantageRule(ABC):
+    """One advantage a response; the options of a rule are its fields, the keys below ``algorithm.nthr.<name>``.
+
+    Calling a rule gives the advantages of the responses of a batch: [R] float32, exactly 0 where not :meth:`keeps`.
+
+    Raises:
+        ValueError: on construction, an option outside its range, as ``name=value: use ...``.
+    """
+
+    binary: ClassVar[bool]
+    """Whether correctness alone decides, not the rewards."""
+
+    signal_of_all_wrong: ClassVar[bool]
+    """Whether a group without correct responses gets advantages other than 0."""
+
+    signal_of_all_correct: ClassVar[bool]
+    """Whether a group without incorrect responses gets advantages other than 0."""
+
+    def __call__(self, outcomes: Outcomes) -> Tensor:
+        return torch.where(self.keeps(outcomes), self.advantages(outcomes), 0.0).float()
+
+    @abstractmethod
+    def advantages(self, outcomes: Outcomes) -> Tensor:
+        """The rule's equation: [R] float64; what it gives for a response that is dropped does not count."""
+
+    def keeps(self, outcomes: Outcomes) -> Tensor:
+        """Whether a response takes part in the loss: [R] bool."""
+        return torch.ones_like(outcomes.correct)
+
+
+def check_number(
+    name: str, value: float, expected: str, *, at_least: float = -math.inf, below: float = math.inf
+) -> float:
+    """``value`` as a float if it is a finite number in [``at_least``, ``below``).
+
+    Raises:
+        ValueError: otherwise, as ``name=value: use <expected>``.
+    """
+    number = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    if not number or not at_least <= value < below:
+        raise ValueError(f"{name}={value!r}: use {expected}")
+    return float(value)

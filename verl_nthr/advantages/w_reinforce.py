@@ -1,0 +1,32 @@
+"""W-REINFORCE: weighted REINFORCE, PSR and NSR together (arXiv 2506.01347)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.rule import AdvantageRule, check_number
+
+
+@dataclass(frozen=True)
+class WReinforce(AdvantageRule):
+    """A_i = λ for a correct response, −1 for an incorrect one."""
+
+    binary: ClassVar[bool] = True
+    signal_of_all_wrong: ClassVar[bool] = True
+    signal_of_all_correct: ClassVar[bool] = True
+
+    positive_weight: float = 0.1
+    """λ; with 0 a correct response has no signal but counts in the loss's mean, unlike in NSR."""
+
+    def __post_init__(self) -> None:
+        weight = check_number("positive_weight", self.positive_weight, "a finite number, at least 0", at_least=0.0)
+        object.__setattr__(self, "positive_weight", weight)
+
+    def advantages(self, outcomes: Outcomes) -> Tensor:
+        negative = torch.full_like(outcomes.correct, -1.0, dtype=torch.float64)
+        return torch.where(outcomes.correct, self.positive_weight, negative)
