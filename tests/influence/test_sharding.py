@@ -10,10 +10,10 @@ import torch.distributed as dist
 
 from tests.influence.batches import largest_error, random_batch
 from tests.processes import run_ranks
-from verl_nthr import nthr_weights_reference
 from verl_nthr.influence import scores as scores_module
 from verl_nthr.influence import segments
 from verl_nthr.influence.features import OutputRows, TokenFeatures
+from verl_nthr.influence.reference import influence_scores_reference
 from verl_nthr.influence.scores import influence_scores
 from verl_nthr.influence.sharding import Sharding, VocabularyShard
 from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
@@ -29,13 +29,14 @@ class Cut:
     tokens: str = "responses"
     """Whole responses, single "tokens", or "first" for all tokens on the first rank."""
     includes_self: bool = True
+    length_normalised: bool = False
     full: bool = False
     seed: int = 1
     vocab_size: int = 23
 
 
 CUTS = {
-    1: [Cut(), Cut(includes_self=False, full=True)],
+    1: [Cut(), Cut(includes_self=False, full=True), Cut(length_normalised=True, includes_self=False, seed=3)],
     2: [
         Cut(),
         Cut(includes_self=False),
@@ -44,6 +45,11 @@ CUTS = {
         Cut(vocabulary=2),
         Cut(vocabulary=2, full=True),
         Cut(vocabulary=2, includes_self=False, vocab_size=8, seed=2),
+        Cut(length_normalised=True),
+        Cut(tokens="tokens", length_normalised=True),
+        Cut(tokens="tokens", length_normalised=True, includes_self=False),
+        Cut(tokens="first", length_normalised=True, includes_self=False),
+        Cut(vocabulary=2, length_normalised=True, includes_self=False, seed=2),
     ],
     4: [
         Cut(tokens="tokens", full=True),
@@ -52,6 +58,10 @@ CUTS = {
         Cut(vocabulary=2, tokens="first", vocab_size=8),
         Cut(vocabulary=4, vocab_size=9),  # three rows a rank, the last rank has padding rows alone
         Cut(vocabulary=4, includes_self=False, full=True, vocab_size=9),
+        Cut(length_normalised=True),
+        Cut(vocabulary=2, tokens="tokens", length_normalised=True),
+        Cut(vocabulary=2, tokens="tokens", length_normalised=True, includes_self=False, full=True, seed=2),
+        Cut(vocabulary=4, length_normalised=True, vocab_size=9, seed=2),
     ],
 }
 
@@ -116,7 +126,13 @@ def sharded_scores(rank: int, cuts: list[Cut]) -> list[tuple[list[int], list[flo
             keys = sharding.union(vocabulary_keys(features.group, token_ids, cut.vocab_size))
             vocabulary = GroupVocabulary.from_keys(keys, len(GROUPS), cut.vocab_size)
         scores, anchors = influence_scores(
-            features, rows, vocabulary, batch.correct, sharding, anchor_includes_self=cut.includes_self
+            features,
+            rows,
+            vocabulary,
+            batch.correct,
+            sharding,
+            anchor_includes_self=cut.includes_self,
+            length_normalised=cut.length_normalised,
         )
         answers.append((mine.tolist(), scores.tolist(), anchors.tolist()))
     return answers
@@ -130,18 +146,19 @@ def test_any_cut_gives_the_scores_of_the_double_sums(world_size: int) -> None:
             raise answer
     for index, cut in enumerate(CUTS[world_size]):
         batch = random_batch(cut.seed, group_sizes=GROUPS, vocab_size=cut.vocab_size)
-        expected = nthr_weights_reference(
+        expected_scores, expected_anchors = influence_scores_reference(
             **batch.reference_arguments(),
             vocabulary="full" if cut.full else "response",
             anchor_includes_self=cut.includes_self,
+            length_normalised=cut.length_normalised,
         )
-        scores = torch.full_like(expected.scores, torch.nan)
+        scores = torch.full_like(expected_scores, torch.nan)
         for tokens, values, anchors in (answer[index] for answer in answers):
             scores[tokens] = torch.tensor(values, dtype=torch.float64)
-            found, wanted = torch.tensor(anchors), expected.anchors
+            found, wanted = torch.tensor(anchors), expected_anchors
             assert torch.equal(found.isnan(), wanted.isnan()), cut
             assert largest_error(found[~found.isnan()], wanted[~wanted.isnan()]) < 1e-5, cut
-        assert largest_error(scores, expected.scores) < 1e-5, cut
+        assert largest_error(scores, expected_scores) < 1e-5, cut
 
 
 def failing_rank(rank: int, stage: str, vocabulary_ranks: int) -> str:
@@ -158,7 +175,10 @@ def failing_rank(rank: int, stage: str, vocabulary_ranks: int) -> str:
                     raise ValueError("bad hidden state")
                 keys = vocabulary_keys(batch.group[batch.response], batch.token_ids, 23)
             sharding.union(keys)
-        if rank == 1:
+        response = batch.response
+        if rank == 1 and stage == "counting":
+            response = response + len(batch.group)
+        elif rank == 1:
             rows = OutputRows(rows.weight[:1])
         tokens = torch.arange(len(batch.response))
         temperature = torch.ones(len(tokens))
@@ -168,17 +188,21 @@ def failing_rank(rank: int, stage: str, vocabulary_ranks: int) -> str:
             temperature,
             temperature,
             temperature,
-            batch.response,
+            response,
             batch.group[batch.response],
         )
         vocabulary = GroupVocabulary.from_keys(vocabulary_keys(features.group, batch.token_ids, 23), len(GROUPS), 23)
-        influence_scores(features, rows, vocabulary, batch.correct, sharding)
+        counting = stage == "counting"
+        influence_scores(features, rows, vocabulary, batch.correct, sharding, length_normalised=counting)
     except (ValueError, RuntimeError, IndexError) as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
 
 
-@pytest.mark.parametrize(("stage", "own"), [("before", "ValueError: bad hidden state"), ("scoring", "IndexError")])
+@pytest.mark.parametrize(
+    ("stage", "own"),
+    [("before", "ValueError: bad hidden state"), ("counting", "IndexError"), ("scoring", "IndexError")],
+)
 @pytest.mark.parametrize(("world_size", "vocabulary_ranks"), [(3, 1), (2, 2), (4, 2)])
 def test_an_error_on_one_rank_is_raised_on_every_rank(
     stage: str, own: str, world_size: int, vocabulary_ranks: int

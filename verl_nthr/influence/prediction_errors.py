@@ -88,10 +88,18 @@ class PredictionErrors:
             errors.scatter_(2, column, torch.where(held, self._own[tokens][..., None], errors.gather(2, column)))
             yield Block(tokens, hidden_StD, errors)
 
-    def outer_products(self, runs: Segments, positions: Tensor) -> Tensor:
-        """−Σ_t g_t h_tᵀ of each run: [S, V, D] float32, anything in the padding of V."""
+    def outer_products(self, runs: Segments, positions: Tensor, share: Tensor | None = None) -> Tensor:
+        """−Σ_t w_t g_t h_tᵀ of each run: [S, V, D] float32, anything in the padding of V.
+
+        Args:
+            runs: S runs.
+            positions: [S, V] of :meth:`entries`.
+            share: [R] float32, w of the tokens of each response; None for 1.
+        """
         total_SVD = torch.zeros(*positions.shape, self._features.hidden.shape[-1], device=positions.device)
         for block in self.blocks(runs, positions):
+            if share is not None:
+                block.errors.mul_(share[self._features.response[block.tokens]][..., None])
             total_SVD.baddbmm_(block.errors.mT, block.hidden)
         return total_SVD
 

@@ -1,4 +1,4 @@
-"""The literal double sums of the paper in float64: the reference that every faster path answers to."""
+"""The literal double sums of the papers in float64: the reference that every faster path answers to."""
 
 from __future__ import annotations
 
@@ -29,8 +29,59 @@ def nthr_weights_reference(
     Arguments and result as for :func:`verl_nthr.nthr_weights`; π always comes from a full softmax, and the float fields
     of the result are float64.
     """
+    scores, anchors = influence_scores_reference(
+        hidden,
+        token_ids,
+        response,
+        group,
+        correct,
+        unembedding,
+        bias=bias,
+        temperature=temperature,
+        vocabulary=vocabulary,
+        anchor_includes_self=anchor_includes_self,
+    )
+    threshold, success_rate = _thresholds(anchors, group, correct, beta)
+    etas = torch.full_like(threshold, torch.nan)
+    selected = torch.zeros(len(scores), dtype=torch.bool)
+    weight = torch.ones(len(scores), dtype=torch.float64)
+    for x, (members, positives) in enumerate(_groups(group, correct)):
+        if not members:
+            continue
+        p = len(positives) / len(members)
+        etas[x] = {"balanced": 2 * abs(0.5 - p), "p": p, "1-p": 1 - p}[eta] if isinstance(eta, str) else eta
+        for t in range(len(scores)):
+            wrong = int(response[t]) in members and int(response[t]) not in positives
+            if wrong and positives and scores[t] > threshold[x]:
+                selected[t] = True
+                weight[t] = etas[x]
+    return NTHRResult(scores, anchors, threshold, success_rate, etas, selected, weight)
+
+
+@torch.no_grad()
+def influence_scores_reference(
+    hidden: Tensor,
+    token_ids: Tensor,
+    response: Tensor,
+    group: Tensor,
+    correct: Tensor,
+    unembedding: Tensor,
+    *,
+    bias: Tensor | None = None,
+    temperature: float | Tensor = 1.0,
+    vocabulary: str = "response",
+    anchor_includes_self: bool = True,
+    length_normalised: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Scores s_t and anchors s̄⁺_i, token pair by token pair.
+
+    s_t = Σ_{i correct} w_i Σ_k ⟨g_{i,k}, g_t⟩ ⟨h_{i,k}, h_t⟩ with w_i = 1, or 1/|y_i| if ``length_normalised``; the
+    other arguments are those of :func:`verl_nthr.nthr_weights`.
+
+    Returns:
+        scores [T] float64, 0 for tokens of padding rows; anchors [R] float64, nan where incorrect or without tokens.
+    """
     num_tokens, num_responses = hidden.shape[0], group.shape[0]
-    num_groups = int(group.max()) + 1 if num_responses else 0
     temperatures = torch.as_tensor(temperature, dtype=torch.float64).expand(num_responses)
     logits = hidden.double() @ unembedding.double().T
     if bias is not None:
@@ -40,42 +91,47 @@ def nthr_weights_reference(
 
     scores = torch.zeros(num_tokens, dtype=torch.float64)
     anchors = torch.full((num_responses,), torch.nan, dtype=torch.float64)
-    threshold, success_rate, etas = torch.full((3, num_groups), torch.nan, dtype=torch.float64)
-    selected = torch.zeros(num_tokens, dtype=torch.bool)
-    weight = torch.ones(num_tokens, dtype=torch.float64)
-    for x in range(num_groups):
-        members = [i for i in range(num_responses) if group[i] == x]
+    for members, positives in _groups(group, correct):
         tokens = {i: [t for t in range(num_tokens) if response[t] == i] for i in members}
-        positives = [i for i in members if correct[i]]
-        if not members:
-            continue
         everything = sorted({int(token_ids[t]) for i in members for t in tokens[i]})
         columns = everything if vocabulary == "response" else range(unembedding.shape[0])
         g, h = errors[:, list(columns)], hidden.double()
-
-        def influence(source: int, target: int, g: Tensor = g, h: Tensor = h) -> float:
-            alpha = torch.dot(g[source], g[target])
-            return float(alpha * torch.dot(h[source], h[target]))
-
-        for j in members:
-            for target in tokens[j]:
-                scores[target] = sum(influence(source, target) for i in positives for source in tokens[i])
+        influence = {
+            target: {i: _influence(tokens[i], target, g, h, length_normalised) for i in positives}
+            for j in members
+            for target in tokens[j]
+        }
+        for target, sources in influence.items():
+            scores[target] = sum(sources.values())
         for i in positives:
-            sources = [t for other in positives if anchor_includes_self or other != i for t in tokens[other]]
+            counted = [other for other in positives if anchor_includes_self or other != i]
             if tokens[i]:
-                pairs = sum(influence(source, target) for target in tokens[i] for source in sources)
-                anchors[i] = pairs / len(tokens[i])
+                total = sum(influence[target][other] for target in tokens[i] for other in counted)
+                anchors[i] = total / len(tokens[i])
+    return scores, anchors
 
-        p = len(positives) / len(members)
-        success_rate[x] = p
-        etas[x] = {"balanced": 2 * abs(0.5 - p), "p": p, "1-p": 1 - p}[eta] if isinstance(eta, str) else eta
-        lowest = [float(anchors[i]) for i in positives if tokens[i]]
+
+def _influence(sources: list[int], target: int, g: Tensor, h: Tensor, mean: bool) -> float:
+    """Σ_k ⟨g_k, g_t⟩ ⟨h_k, h_t⟩ over the tokens of one response, or its mean; 0 for a response without tokens."""
+    pairs = [float(torch.dot(g[source], g[target]) * torch.dot(h[source], h[target])) for source in sources]
+    return sum(pairs) / (max(1, len(pairs)) if mean else 1)
+
+
+def _thresholds(anchors: Tensor, group: Tensor, correct: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """τ = β · min s̄⁺ and p of every group, float64."""
+    groups = _groups(group, correct)
+    threshold, success_rate = torch.full((2, len(groups)), torch.nan, dtype=torch.float64)
+    for x, (members, positives) in enumerate(groups):
+        if members:
+            success_rate[x] = len(positives) / len(members)
+        lowest = [float(anchors[i]) for i in positives if not anchors[i].isnan()]
         if lowest:
             threshold[x] = beta if beta == -torch.inf else beta * min(lowest)
-        if 0 < p < 1 and lowest:
-            for j in set(members) - set(positives):
-                for t in tokens[j]:
-                    if scores[t] > threshold[x]:
-                        selected[t] = True
-                        weight[t] = etas[x]
-    return NTHRResult(scores, anchors, threshold, success_rate, etas, selected, weight)
+    return threshold, success_rate
+
+
+def _groups(group: Tensor, correct: Tensor) -> list[tuple[list[int], list[int]]]:
+    """The responses of every group, and the correct ones among them."""
+    num_groups = int(group.max()) + 1 if group.numel() else 0
+    members = [[i for i in range(len(group)) if group[i] == x] for x in range(num_groups)]
+    return [(indices, [i for i in indices if correct[i]]) for indices in members]

@@ -32,6 +32,7 @@ def influence_scores(
     sharding: Sharding,
     *,
     anchor_includes_self: bool = True,
+    length_normalised: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Scores of all tokens and anchors of all correct responses.
 
@@ -45,13 +46,18 @@ def influence_scores(
     with M_i = Σ_k g_{i,k} h_{i,k}ᵀ. A rank that owns a part of the vocabulary holds those rows of M⁺ and those
     coordinates of g; its scores are partial sums, which are added up over the ranks.
 
+    With ``length_normalised`` every correct response counts by its mean over tokens (arXiv 2510.03669):
+    M⁺ = Σ_{i correct} (1/|y_i|) Σ_k g_{i,k} h_{i,k}ᵀ, where |y_i| counts its tokens on all ranks, and without i's
+    influence on itself the anchor's sum is ⟨M_i, M⁺ − M_i/|y_i|⟩_F.
+
     Args:
         features: tokens of this rank; log Z and log π are those of the whole vocabulary.
         rows: the output layer at least at every entry of ``vocabulary`` that this rank owns.
         vocabulary: the same on every rank, whatever part of it the rank owns.
         correct: [R] bool, the same on every rank.
         sharding: the ranks that hold the other tokens and own the other entries.
-        anchor_includes_self: see above.
+        anchor_includes_self: see above; the same on every rank.
+        length_normalised: see above; the same on every rank.
 
     Returns:
         scores [T] float32 of this rank's tokens; anchors [R] float32, nan where incorrect or without tokens.
@@ -60,7 +66,12 @@ def influence_scores(
     sums_2R = scores_T.new_zeros(2, correct.shape[0])
     influence_R, counts_R = sums_2R
     with sharding.local_work():
-        scorer = _Scorer(features, rows, vocabulary, correct, sharding)
+        counts_R.index_add_(0, features.response, torch.ones_like(scores_T))
+    if length_normalised:
+        sharding.sum_over_tokens(counts_R)
+    with sharding.local_work():
+        share_R = counts_R.reciprocal() if length_normalised else None
+        scorer = _Scorer(features, rows, vocabulary, correct, sharding, share_R)
     if not anchor_includes_self:
         correct_keys = scores_T.new_zeros(0, dtype=torch.int64)
         with sharding.local_work():
@@ -77,11 +88,10 @@ def influence_scores(
             if not anchor_includes_self:
                 scorer.add_influence_on_others(influence_R, directions, correct_keys)
     sharding.sum_over_vocabulary(scores_T)
-    with sharding.local_work():
-        counts_R.index_add_(0, features.response, torch.ones_like(scores_T))
-        if anchor_includes_self:
+    if anchor_includes_self:
+        with sharding.local_work():
             influence_R.index_add_(0, features.response, scores_T)
-    sharding.sum_over_tokens(sums_2R)
+    sharding.sum_over_tokens(influence_R if length_normalised else sums_2R)
     if not anchor_includes_self:
         sharding.sum_over_vocabulary(influence_R)
     sharding.agree(scores_T.device)
@@ -133,7 +143,11 @@ class _Directions:
 
 
 class _Scorer:
-    """This rank's part of the work."""
+    """This rank's part of the work.
+
+    Attributes:
+        share: [R] float32, weight w_i of each correct response in M⁺; None for 1.
+    """
 
     def __init__(
         self,
@@ -142,10 +156,11 @@ class _Scorer:
         vocabulary: GroupVocabulary,
         correct: Tensor,
         sharding: Sharding,
+        share: Tensor | None,
     ) -> None:
         shard = sharding.vocabulary
         self.vocabulary = vocabulary if shard is None else vocabulary.part(shard.start, shard.stop)
-        self.sharding = sharding
+        self.sharding, self.share = sharding, share
         self.dim, self.responses = features.hidden.shape[-1], correct.shape[0]
         # by group, its correct responses first
         keys = (2 * features.group + ~correct[features.response]) * self.responses + features.response
@@ -156,13 +171,13 @@ class _Scorer:
         self.bounds = torch.searchsorted(self.keys, ends).tolist()
 
     def directions(self, groups: range) -> _Directions:
-        """−M⁺ = −Σ_{i correct} Σ_k g_{i,k} h_{i,k}ᵀ of some groups, over the tokens of this rank."""
+        """−M⁺ = −Σ_{i correct} w_i Σ_k g_{i,k} h_{i,k}ᵀ of some groups, over the tokens of this rank."""
         directions = _Directions(groups, self.vocabulary, self.dim, self.keys.device)
         starts = [self.bounds[2 * group] for group in groups]
         ends = [self.bounds[2 * group + 1] for group in groups]
         for runs in self._buckets(groups, starts, ends):
             positions, inside = self.errors.entries(runs)
-            directions.write(self.errors.outer_products(runs, positions), positions, inside)
+            directions.write(self.errors.outer_products(runs, positions, self.share), positions, inside)
         return directions
 
     def add_scores(self, scores_T: Tensor, directions: _Directions) -> None:
@@ -182,7 +197,7 @@ class _Scorer:
         return torch.unique(self.keys[self.keys // self.responses % 2 == 0])
 
     def add_influence_on_others(self, influence_R: Tensor, directions: _Directions, correct_keys: Tensor) -> None:
-        """Add this rank's part of ⟨M_i, M⁺ − M_i⟩_F of the groups' correct responses; exactly 0 for a lone one.
+        """Add this rank's part of ⟨M_i, M⁺ − w_i M_i⟩_F of the groups' correct responses; exactly 0 for a lone one.
 
         Args:
             influence_R: [R].
@@ -216,8 +231,12 @@ class _Scorer:
                 sharding.agree(influence_R.device)
                 sharding.sum_over_context(own_SVD)
             with sharding.local_work():
-                others_SVD = directions.read(positions, inside) - own_SVD
                 index = torch.tensor([responses[i] for i in bucket], device=influence_R.device)
+                others_SVD = directions.read(positions, inside)
+                if self.share is None:
+                    others_SVD.sub_(own_SVD)
+                else:
+                    others_SVD.addcmul_(own_SVD, self.share[index, None, None], value=-1.0)
                 influence_R.index_add_(0, index, (here_SVD * others_SVD).sum((1, 2)))
 
     def _buckets(self, groups: range, starts: list[int], ends: list[int]) -> Iterator[Segments]:
