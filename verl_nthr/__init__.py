@@ -8,9 +8,24 @@ from typing import TYPE_CHECKING, Any
 from verl_nthr.version import __version__
 
 if TYPE_CHECKING:
-    from verl_nthr.influence import NTHRResult, nthr_weights, nthr_weights_reference
+    from verl_nthr.influence import (
+        NTHRResult,
+        THRResult,
+        nthr_weights,
+        nthr_weights_reference,
+        thr_weights,
+        thr_weights_reference,
+    )
 
-__all__ = ["NTHRResult", "__version__", "nthr_weights", "nthr_weights_reference"]
+__all__ = [
+    "NTHRResult",
+    "THRResult",
+    "__version__",
+    "nthr_weights",
+    "nthr_weights_reference",
+    "thr_weights",
+    "thr_weights_reference",
+]
 
 
 def __getattr__(name: str) -> Any:

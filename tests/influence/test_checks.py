@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.influence.batches import random_batch
-from verl_nthr import nthr_weights
+from verl_nthr import nthr_weights, thr_weights
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,16 @@ def test_wrong_arguments(change: dict, error: type[Exception], message: str) -> 
     arguments = random_batch(1).arguments(None)
     with pytest.raises(error, match=message):
         nthr_weights(**(arguments | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"hidden": torch.zeros(3)}, "hidden"), ({"beta": math.inf}, "beta=inf"), ({"vocabulary": "all"}, "vocabulary=")],
+)
+def test_wrong_arguments_of_thr(change: dict, message: str) -> None:
+    arguments = random_batch(1).arguments(None)
+    with pytest.raises(ValueError, match=message):
+        thr_weights(**(arguments | change))
 
 
 def test_indices_out_of_range() -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.influence.batches import largest_error, random_batch
-from verl_nthr import nthr_weights, nthr_weights_reference
+from tests.influence.batches import Batch, largest_error, random_batch
+from verl_nthr import (
+    NTHRResult,
+    THRResult,
+    nthr_weights,
+    nthr_weights_reference,
+    thr_weights,
+    thr_weights_reference,
+)
 from verl_nthr.influence import segments
 from verl_nthr.influence.segments import ACCELERATOR, CPU, Limits, Segments, padded_places, plan_buckets
 
@@ -47,19 +57,36 @@ def test_some_of_the_runs() -> None:
     assert Segments([0, 3, 5], [3, 2, 4], [0, 1, 2])[[2, 0]] == Segments([5, 0], [4, 3], [2, 0])
 
 
+@functools.cache
+def batch_and_reference(
+    seed: int, includes_self: bool, reference: Callable[..., NTHRResult | THRResult]
+) -> tuple[Batch, NTHRResult | THRResult]:
+    batch = random_batch(seed, group_sizes=(5, 1, 8, 2, 3), longest=15, with_bias=seed % 2 == 0)
+    return batch, reference(**batch.reference_arguments(), anchor_includes_self=includes_self)
+
+
+@pytest.mark.parametrize(
+    ("function", "reference"),
+    [(nthr_weights, nthr_weights_reference), (thr_weights, thr_weights_reference)],
+    ids=["nthr", "thr"],
+)
 @pytest.mark.parametrize("includes_self", [True, False])
 @pytest.mark.parametrize(
     ("block", "padding"), [(1 << 24, 0), (1 << 24, 40), (200, 40), (200, 1 << 16), (1, 0)], ids=str
 )
 def test_buckets_do_not_change_a_score(
-    monkeypatch: pytest.MonkeyPatch, block: int, padding: int, includes_self: bool
+    monkeypatch: pytest.MonkeyPatch,
+    block: int,
+    padding: int,
+    includes_self: bool,
+    function: Callable[..., NTHRResult | THRResult],
+    reference: Callable[..., NTHRResult | THRResult],
 ) -> None:
     monkeypatch.setattr(segments, "CPU", Limits(block, block_tokens=1, padding_share=0.25))
     monkeypatch.setattr(segments, "PADDING_ELEMENTS", padding)
     for seed in range(4):
-        batch = random_batch(seed, group_sizes=(5, 1, 8, 2, 3), longest=15, with_bias=seed % 2 == 0)
-        expected = nthr_weights_reference(**batch.reference_arguments(), anchor_includes_self=includes_self)
-        found = nthr_weights(**batch.arguments(None), anchor_includes_self=includes_self)
+        batch, expected = batch_and_reference(seed, includes_self, reference)
+        found = function(**batch.arguments(None), anchor_includes_self=includes_self)
         assert largest_error(found.scores, expected.scores) < 1e-5
         held = ~expected.anchors.isnan()
         assert torch.equal(held, ~found.anchors.isnan())

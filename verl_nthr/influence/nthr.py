@@ -8,19 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from verl_nthr.influence.checks import check_tokens, temperature_of_tokens
-from verl_nthr.influence.features import OutputRows, TokenFeatures
-from verl_nthr.influence.scores import influence_scores
-from verl_nthr.influence.selection import (
-    check_beta,
-    check_eta,
-    penalty_factor,
-    select_tokens,
-    success_rates,
-    thresholds,
-)
-from verl_nthr.influence.sharding import Sharding
-from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
+from verl_nthr.influence.batch import batch_influence
+from verl_nthr.influence.selection import check_beta, check_eta, penalty_factor, select_tokens
 
 
 @dataclass(frozen=True)
@@ -113,42 +102,27 @@ def nthr_weights(
         (tensor([0.5000]), tensor([1., 1.]))
     """
     beta, eta = check_beta(beta), check_eta(eta)
-    check_tokens(hidden, token_ids, log_probs, response, group, correct, unembedding, bias)
-    if vocabulary not in ("response", "full"):
-        raise ValueError(f"vocabulary={vocabulary!r}: use 'response' or 'full'")
-    temperature_T = temperature_of_tokens(temperature, response, group.shape[0])
-    num_groups = int(group.max()) + 1 if group.numel() else 0
-    vocab_size = unembedding.shape[0]
-
-    counted = group[response] >= 0
-    hidden_T, token_ids_T, response_T = hidden[counted], token_ids[counted].long(), response[counted].long()
-    temperature_T = temperature_T[counted]
-    rows = OutputRows(unembedding, bias)
-    if log_probs is None:
-        log_probs_T = rows.log_probs(hidden_T, token_ids_T, temperature_T)
-    else:
-        log_probs_T = log_probs[counted].float()
-    log_normalizer_T = rows.label_logits(hidden_T, token_ids_T) / temperature_T - log_probs_T
-    group_T = group.long()[response_T]
-    features = TokenFeatures(hidden_T, token_ids_T, log_probs_T, log_normalizer_T, temperature_T, response_T, group_T)
-    if vocabulary == "full":
-        entries = GroupVocabulary.whole(num_groups, vocab_size, hidden.device)
-    else:
-        keys = vocabulary_keys(group_T, token_ids_T, vocab_size)
-        entries = GroupVocabulary.from_keys(keys, num_groups, vocab_size)
-    counted_correct = correct & (group >= 0)
-    scores_T, anchors_R = influence_scores(
-        features, rows, entries, counted_correct, Sharding(), anchor_includes_self=anchor_includes_self
+    batch = batch_influence(
+        hidden,
+        token_ids,
+        log_probs,
+        response,
+        group,
+        correct,
+        unembedding,
+        bias=bias,
+        temperature=temperature,
+        beta=beta,
+        vocabulary=vocabulary,
+        anchor_includes_self=anchor_includes_self,
+        length_normalised=False,
     )
-
-    success_rate = success_rates(group, correct, num_groups)
-    mixed = (success_rate > 0) & (success_rate < 1)
-    threshold = thresholds(anchors_R, group.long(), num_groups, beta)
-    factor = penalty_factor(eta, success_rate)
-    selected_T = select_tokens(scores_T, group_T, correct[response_T], threshold, mixed)
-
-    scores = hidden.new_zeros(hidden.shape[0], dtype=torch.float32).masked_scatter_(counted, scores_T)
-    selected = torch.zeros_like(counted).masked_scatter_(counted, selected_T)
-    weight = torch.ones_like(scores)
-    weight[selected] = factor[group_T[selected_T]]
-    return NTHRResult(scores, anchors_R, threshold, success_rate, factor, selected, weight)
+    factor = penalty_factor(eta, batch.success_rate)
+    selected = batch.group >= 0
+    counted = selected.nonzero()[:, 0]
+    selected[counted] = select_tokens(
+        batch.scores[counted], batch.group[counted], batch.correct[counted], batch.threshold, batch.mixed
+    )
+    weight = torch.ones_like(batch.scores)
+    weight[selected] = factor[batch.group[selected]]
+    return NTHRResult(batch.scores, batch.anchors, batch.threshold, batch.success_rate, factor, selected, weight)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from verl_nthr.influence.nthr import NTHRResult
+from verl_nthr.influence.thr import THRResult
 
 
 @torch.no_grad()
@@ -56,6 +57,51 @@ def nthr_weights_reference(
                 selected[t] = True
                 weight[t] = etas[x]
     return NTHRResult(scores, anchors, threshold, success_rate, etas, selected, weight)
+
+
+@torch.no_grad()
+def thr_weights_reference(
+    hidden: Tensor,
+    token_ids: Tensor,
+    response: Tensor,
+    group: Tensor,
+    correct: Tensor,
+    unembedding: Tensor,
+    *,
+    bias: Tensor | None = None,
+    temperature: float | Tensor = 1.0,
+    beta: float = 1.0,
+    rho: float = 0.1,
+    vocabulary: str = "response",
+    anchor_includes_self: bool = True,
+) -> THRResult:
+    """THR of arXiv 2510.03669, token pair by token pair, quadratic in the tokens of a group.
+
+    Arguments and result as for :func:`verl_nthr.thr_weights`; π always comes from a full softmax, and the float fields
+    of the result are float64.
+    """
+    scores, anchors = influence_scores_reference(
+        hidden,
+        token_ids,
+        response,
+        group,
+        correct,
+        unembedding,
+        bias=bias,
+        temperature=temperature,
+        vocabulary=vocabulary,
+        anchor_includes_self=anchor_includes_self,
+        length_normalised=True,
+    )
+    threshold, success_rate = _thresholds(anchors, group, correct, beta)
+    weight = torch.ones(len(scores), dtype=torch.float64)
+    for t in range(len(scores)):
+        scores[t] *= 2 * int(correct[response[t]]) - 1
+        x = int(group[response[t]])
+        if x >= 0 and 0 < success_rate[x] < 1 and not threshold[x].isnan():
+            dominant = abs(float(scores[t])) > max(float(threshold[x]), 0.0)
+            weight[t] = (1 + rho if scores[t] > 0 else 1 - rho) if dominant else 0.0
+    return THRResult(scores, anchors, threshold, success_rate, weight)
 
 
 @torch.no_grad()

@@ -1,0 +1,110 @@
+"""Scores, anchors and thresholds of a batch that one process holds, from hidden states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from verl_nthr.influence.checks import check_tokens, temperature_of_tokens
+from verl_nthr.influence.features import OutputRows, TokenFeatures
+from verl_nthr.influence.scores import influence_scores
+from verl_nthr.influence.selection import success_rates, thresholds
+from verl_nthr.influence.sharding import Sharding
+from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
+
+
+@dataclass(frozen=True)
+class BatchInfluence:
+    """How much every token of a batch pulls on the correct responses to its prompt.
+
+    Attributes:
+        scores: [T] float32, s_t; 0 for tokens of padding rows.
+        anchors: [R] float32, s̄⁺ of correct responses, nan for incorrect ones and for those without tokens.
+        threshold: [groups] float32, τ = β · min s̄⁺, nan for a group without anchors.
+        success_rate: [groups] float32, p = N⁺/G, nan for a group without responses.
+        group: [T] int64, prompt group of the token's response; −1 for tokens of padding rows.
+        correct: [T] bool, of the token's response.
+    """
+
+    scores: Tensor
+    anchors: Tensor
+    threshold: Tensor
+    success_rate: Tensor
+    group: Tensor
+    correct: Tensor
+
+    @property
+    def mixed(self) -> Tensor:
+        """[groups] bool, whether a group has correct and incorrect responses."""
+        return (self.success_rate > 0) & (self.success_rate < 1)
+
+
+def batch_influence(
+    hidden: Tensor,
+    token_ids: Tensor,
+    log_probs: Tensor | None,
+    response: Tensor,
+    group: Tensor,
+    correct: Tensor,
+    unembedding: Tensor,
+    *,
+    bias: Tensor | None,
+    temperature: float | Tensor,
+    beta: float,
+    vocabulary: str,
+    anchor_includes_self: bool,
+    length_normalised: bool,
+) -> BatchInfluence:
+    """Check the arguments of :func:`verl_nthr.nthr_weights` or :func:`verl_nthr.thr_weights`, and score the batch.
+
+    Args:
+        hidden, token_ids, log_probs, response, group, correct, unembedding, bias, temperature, beta, vocabulary,
+            anchor_includes_self: as for :func:`verl_nthr.nthr_weights`; ``beta`` is checked already.
+        length_normalised: as for :func:`verl_nthr.influence.scores.influence_scores`.
+
+    Raises:
+        ValueError: an argument has a wrong shape, dtype, range or option name; the message names it.
+        IndexError: a token id, response index or group is out of range.
+    """
+    check_tokens(hidden, token_ids, log_probs, response, group, correct, unembedding, bias)
+    if vocabulary not in ("response", "full"):
+        raise ValueError(f"vocabulary={vocabulary!r}: use 'response' or 'full'")
+    temperature_T = temperature_of_tokens(temperature, response, group.shape[0])
+    num_groups = int(group.max()) + 1 if group.numel() else 0
+    vocab_size = unembedding.shape[0]
+
+    token_group = group.long()[response]
+    counted = token_group >= 0
+    hidden_T, token_ids_T, response_T = hidden[counted], token_ids[counted].long(), response[counted].long()
+    temperature_T, group_T = temperature_T[counted], token_group[counted]
+    rows = OutputRows(unembedding, bias)
+    if log_probs is None:
+        log_probs_T = rows.log_probs(hidden_T, token_ids_T, temperature_T)
+    else:
+        log_probs_T = log_probs[counted].float()
+    log_normalizer_T = rows.label_logits(hidden_T, token_ids_T) / temperature_T - log_probs_T
+    features = TokenFeatures(hidden_T, token_ids_T, log_probs_T, log_normalizer_T, temperature_T, response_T, group_T)
+    if vocabulary == "full":
+        entries = GroupVocabulary.whole(num_groups, vocab_size, hidden.device)
+    else:
+        keys = vocabulary_keys(group_T, token_ids_T, vocab_size)
+        entries = GroupVocabulary.from_keys(keys, num_groups, vocab_size)
+    scores_T, anchors = influence_scores(
+        features,
+        rows,
+        entries,
+        correct & (group >= 0),
+        Sharding(),
+        anchor_includes_self=anchor_includes_self,
+        length_normalised=length_normalised,
+    )
+    return BatchInfluence(
+        scores=hidden.new_zeros(hidden.shape[0], dtype=torch.float32).masked_scatter_(counted, scores_T),
+        anchors=anchors,
+        threshold=thresholds(anchors, group.long(), num_groups, beta),
+        success_rate=success_rates(group, correct, num_groups),
+        group=token_group,
+        correct=correct[response],
+    )
