@@ -118,11 +118,10 @@ def nthr_weights(
         length_normalised=False,
     )
     factor = penalty_factor(eta, batch.success_rate)
-    selected = batch.group >= 0
-    counted = selected.nonzero()[:, 0]
-    selected[counted] = select_tokens(
-        batch.scores[counted], batch.group[counted], batch.correct[counted], batch.threshold, batch.mixed
-    )
+    counted = batch.group >= 0
+    group_T = batch.group[counted]
+    selected_T = select_tokens(batch.scores[counted], group_T, batch.correct[counted], batch.threshold, batch.mixed)
+    selected = torch.zeros_like(counted).masked_scatter_(counted, selected_T)
     weight = torch.ones_like(batch.scores)
     weight[selected] = factor[batch.group[selected]]
     return NTHRResult(batch.scores, batch.anchors, batch.threshold, batch.success_rate, factor, selected, weight)
