@@ -14,13 +14,14 @@ from rich.console import Console
 from verl_nthr.cli.arguments import positive_float, positive_int
 from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.figures import write_figure
-from verl_nthr.comparison.methods import check_method
+from verl_nthr.comparison.methods import parse_method
 from verl_nthr.comparison.report import markdown, print_report
 from verl_nthr.comparison.run import run_all
 from verl_nthr.comparison.settings import METHODS, STEPS, TASKS, Settings
 from verl_nthr.comparison.statistics import summarise
 from verl_nthr.demo.warm_up import WarmUpError
 from verl_nthr.files import write_whole
+from verl_nthr.integration.estimators import ESTIMATORS
 
 
 def main() -> int:
@@ -30,7 +31,7 @@ def main() -> int:
     begin = time.monotonic()
     try:
         for method in args.estimators:
-            check_method(method)
+            parse_method(method)
         all_settings = [
             Settings(task, method, seed, args.steps or STEPS[task], args.learning_rate)
             for task in args.tasks
@@ -63,7 +64,8 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=METHODS,
         metavar="NAME",
-        help=f"nthr, nthr_random, pos_only, or one of verl's that takes rewards and groups ({' '.join(METHODS)})",
+        help=f"{', '.join(ESTIMATORS)}, one of verl's that takes rewards and groups, or a pair of base and weighting, "
+        f"as ngrpo+nthr ({' '.join(METHODS)})",
     )
     parser.add_argument(
         "--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="additions of three or of four digits (both)"

@@ -16,6 +16,7 @@ from verl_nthr.integration.groups import group_responses
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.monitor import displacement_metrics
 from verl_nthr.integration.options import NTHROptions
+from verl_nthr.weighting import NTHR, Responses
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -25,16 +26,21 @@ def section(title: str) -> str:
 
 
 def test_the_options_table_names_every_option_with_its_default() -> None:
-    table = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", section("Options"), flags=re.MULTILINE))
-    assert table == {field.name: str(field.default) for field in dataclasses.fields(NTHROptions)}
+    table = dict(re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \|", section("Options"), flags=re.MULTILINE))
+    defaults = {}
+    for name, value in dataclasses.asdict(NTHROptions()).items():
+        nested = value if isinstance(value, dict) else {"": value}
+        defaults |= {f"{name}.{key}".rstrip("."): str(default) for key, default in nested.items()}
+    assert table == defaults
 
 
 def test_the_metrics_table_names_every_metric() -> None:
     groups = group_responses(["a_0_0", "a_1_0"], [False, False], [True, False])
-    scores = torch.nested.as_nested_tensor([torch.tensor([1.0]), torch.tensor([2.0])], layout=torch.jagged)
-    metrics = step_metrics(groups, NTHROptions(), scores, torch.tensor([0.5, 0.5]), torch.tensor([0.1, 0.1]))
-    metrics |= displacement_metrics(torch.tensor([0.1]), 0.0)
-    assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", section("Metrics"))) == set(metrics)
+    scores, thresholds = torch.tensor([[1.0], [2.0]]), torch.tensor([0.5, 0.5])
+    responses = Responses(torch.ones(2, 1), scores, thresholds, groups.row_correct, groups.success_rate)
+    metrics = step_metrics(groups, NTHR(), responses) | displacement_metrics(torch.tensor([0.1]), 0.0)
+    of_the_trainer = {"nthr/seconds", "nthr/kept_share"}
+    assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", section("Metrics"))) == set(metrics) | of_the_trainer
 
 
 def test_the_support_matrix_is_that_of_the_tests() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from benchmarks.batch import Batch
@@ -85,7 +86,9 @@ class NTHRStep:
         """Prepare steps of a pass with the options ``algorithm.nthr``."""
         self.driver_seconds = self.worker_seconds = 0.0
         self._scoring, batch = scoring, scoring.batch
-        self._trainer = SimpleNamespace(config=SimpleNamespace(algorithm={"nthr": options}), global_steps=0)
+        algorithm = {"adv_estimator": "nthr", "nthr": options}
+        config = OmegaConf.create({"algorithm": algorithm, "data": {"seed": 0}})
+        self._trainer = SimpleNamespace(config=config, global_steps=0, local_trigger_step=0)
         self._keys = [f"prompt{group}_{row}_0" for row, group in enumerate(batch.group)]
         rewards = [torch.zeros(len(response)) for response in batch.responses]
         for row, correct in zip(rewards, batch.correct, strict=True):
@@ -113,7 +116,7 @@ class NTHRStep:
         start = time.perf_counter()
         with columns.in_place():
             meta = nthr_trainer.compute_old_log_prob(worker, self._trainer, columns.meta, {})
-            with mock.patch.object(trainer_base, "compute_advantage_for_multi_trajectories", lambda data: data):
+            with mock.patch.object(trainer_base, "compute_advantage_for_multi_trajectories", lambda data, **_: data):
                 nthr_trainer.compute_advantage(self._verl_advantage, self._trainer, meta, {})
         self.driver_seconds = time.perf_counter() - start - in_pass
         self.worker_seconds = float(columns.values[SECONDS].max())
@@ -123,7 +126,7 @@ class NTHRStep:
         """Where verl calls the function in which the weights are applied; its own part is the plain pass's too."""
         from verl.trainer.ppo.v1 import trainer_base
 
-        data = SimpleNamespace(batch={"advantages": self._advantages})
+        data = SimpleNamespace(batch={"advantages": self._advantages, "response_mask": self._advantages})
         trainer_base.compute_advantage_for_multi_trajectories(data)
         return meta
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 
 from verl_nthr.comparison.batch import Batch, sample
-from verl_nthr.comparison.methods import check_method, token_advantages
+from verl_nthr.comparison.methods import parse_method, token_advantages
 from verl_nthr.comparison.policy import Record, forward
 from verl_nthr.demo.arithmetic import Problem
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
-from verl_nthr.influence import nthr_weights_reference
+from verl_nthr.influence import nthr_weights_reference, thr_weights_reference
+from verl_nthr.integration.estimators import ESTIMATORS
 from verl_nthr.integration.functions import advantages, policy_loss
 
 PROBLEMS = [Problem(123, 456), Problem(100, 999), Problem(345, 678)]
@@ -24,10 +26,6 @@ def batch() -> Batch:
     torch.manual_seed(0)
     drawn = sample(make_model(make_tokenizer(), 0), make_tokenizer(), PROBLEMS, 6, 12, seed=3)
     return Batch(drawn.input_ids, drawn.mask, drawn.group, torch.arange(18) % 3 == 0)
-
-
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(1)
 
 
 def test_a_batch_is_what_the_model_said() -> None:
@@ -102,45 +100,85 @@ def test_nthr_by_the_double_sums(batch: Batch) -> None:
     model = make_model(make_tokenizer(), 0)
     record = forward(model, batch)
     unembedding = model.lm_head.weight.detach()
-    found, spared = token_advantages("nthr", batch, record, unembedding, generator())
+    found, spared = token_advantages("nthr", batch, record, unembedding, 1)
     response = torch.arange(18).repeat_interleave(batch.mask.sum(1))
     flat = (record.hidden[batch.mask], batch.token_ids[batch.mask], response, batch.group, batch.correct)
     expected = nthr_weights_reference(*flat, unembedding)
-    base, _ = token_advantages("grpo", batch, record, unembedding, generator())
+    base, _ = token_advantages("grpo", batch, record, unembedding, 1)
     assert spared.any()
     assert torch.equal(spared[batch.mask], expected.selected)
     torch.testing.assert_close(found[batch.mask], base[batch.mask] * expected.weight.float(), rtol=1e-5, atol=1e-6)
     assert not found[~batch.mask].any()
 
 
+def test_thr_by_the_double_sums(batch: Batch) -> None:
+    model = make_model(make_tokenizer(), 0)
+    record = forward(model, batch)
+    unembedding = model.lm_head.weight.detach()
+    response = torch.arange(18).repeat_interleave(batch.mask.sum(1))
+    flat = (record.hidden[batch.mask], batch.token_ids[batch.mask], response, batch.group, batch.correct)
+    expected = thr_weights_reference(*flat, unembedding)
+    found, _ = token_advantages("thr", batch, record, unembedding, 1)
+    base, _ = token_advantages("grpo", batch, record, unembedding, 1)
+    assert len(expected.weight.unique()) == 3
+    torch.testing.assert_close(found[batch.mask], base[batch.mask] * expected.weight.float(), rtol=1e-5, atol=1e-6)
+
+
 def test_random_spares_as_many_of_each_response(batch: Batch) -> None:
     model = make_model(make_tokenizer(), 0)
     record = forward(model, batch)
     unembedding = model.lm_head.weight.detach()
-    _, chosen = token_advantages("nthr", batch, record, unembedding, generator())
-    found, spared = token_advantages("nthr_random", batch, record, unembedding, generator())
-    base, nothing = token_advantages("grpo", batch, record, unembedding, generator())
+    _, chosen = token_advantages("nthr", batch, record, unembedding, 1)
+    found, spared = token_advantages("nthr_random", batch, record, unembedding, 1)
+    base, nothing = token_advantages("grpo", batch, record, unembedding, 1)
     assert torch.equal(spared.sum(1), chosen.sum(1))
     assert not torch.equal(spared, chosen)
-    eta = 2 * abs(0.5 - 1 / 3)
+    eta = torch.tensor(2 * abs(0.5 - 1 / 3))
     torch.testing.assert_close(found, torch.where(spared, eta * base, base))
     assert not nothing.any()
 
 
 def test_pos_only_and_verls_own(batch: Batch) -> None:
     record = Record(*(torch.zeros(18, batch.mask.shape[1]),) * 3)
-    base, _ = token_advantages("grpo", batch, record, torch.zeros(1, 1), generator())
-    found, _ = token_advantages("pos_only", batch, record, torch.zeros(1, 1), generator())
+    base, _ = token_advantages("grpo", batch, record, torch.zeros(1, 1), 1)
+    found, _ = token_advantages("pos_only", batch, record, torch.zeros(1, 1), 1)
     assert torch.equal(found > 0, batch.mask & batch.correct[:, None])
     assert torch.equal(found[batch.correct], base[batch.correct])
     assert not found[~batch.correct].any()
-    rloo, _ = token_advantages("rloo", batch, record, torch.zeros(1, 1), generator())
+    rloo, _ = token_advantages("rloo", batch, record, torch.zeros(1, 1), 1)
     # r − mean of the five others: 1 − 1/5 and 0 − 2/5
     torch.testing.assert_close(rloo[0, 0], torch.tensor(0.8))
     torch.testing.assert_close(rloo[1, 0], torch.tensor(-0.4))
 
 
-@pytest.mark.parametrize("method", ["ntrh", "gae", "remax"])
+@pytest.mark.parametrize("method", [*ESTIMATORS, "ngrpo+nthr", "rloo+thr"])
+def test_every_estimator_is_a_method(batch: Batch, method: str) -> None:
+    model = make_model(make_tokenizer(), 0)
+    found, _ = token_advantages(method, batch, forward(model, batch), model.lm_head.weight.detach(), 1)
+    assert found.isfinite().all()
+    assert found[batch.mask].any()
+    assert not found[~batch.mask].any()
+
+
+def test_a_pair_is_base_times_weights(batch: Batch) -> None:
+    model = make_model(make_tokenizer(), 0)
+    arguments = batch, forward(model, batch), model.lm_head.weight.detach(), 1
+    base, _ = token_advantages("ngrpo", *arguments)
+    pair, spared = token_advantages("ngrpo+nthr", *arguments)
+    _, spared_of_grpo = token_advantages("nthr", *arguments)
+    assert torch.equal(spared, spared_of_grpo)
+    torch.testing.assert_close(pair, torch.where(spared, 2 * abs(0.5 - 1 / 3) * base, base))
+
+
+def test_methods_that_drop_rows_keep_the_mean_over_the_others(batch: Batch) -> None:
+    record = Record(*(torch.zeros(18, batch.mask.shape[1]),) * 3)
+    found, _ = token_advantages("psr", batch, record, torch.zeros(1, 1), 1)
+    kept = batch.mask & batch.correct[:, None]
+    assert (found.sum() / batch.mask.sum()).item() == pytest.approx(1.0)
+    assert torch.equal(found != 0, kept)
+
+
+@pytest.mark.parametrize("method", ["ntrh", "gae", "remax", "nthr+grpo", "grpo+nthrr"])
 def test_methods_that_cannot_be_compared(method: str) -> None:
-    with pytest.raises(ValueError, match=f"--estimators {method}"):
-        check_method(method)
+    with pytest.raises(ValueError, match=re.escape(f"--estimators {method}")):
+        parse_method(method)

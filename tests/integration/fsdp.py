@@ -97,7 +97,7 @@ def run_pass(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict
     os.environ["VERL_PLATFORM"] = "cpu"
     import torch.distributed as dist
 
-    from verl_nthr.integration.request import SCORE, WEIGHT
+    from verl_nthr.integration.request import SCORE
 
     world_size = dist.get_world_size()
     mine = list(range(len(rows.group)))[rank::world_size]
@@ -121,10 +121,7 @@ def run_pass(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict
         results.append(
             answers_of(mine, scored)
             | {
-                "unscored": (
-                    bool(unscored[SCORE].values().isnan().all()),
-                    bool((unscored[WEIGHT].values() == 1).all()),
-                ),
+                "unscored": bool(unscored[SCORE].values().isnan().all()),
                 "plain_keys": sorted(plain),
                 "same_outputs": all(
                     torch.equal(plain[key].values(), scored[key].values()) for key in ("log_probs", "entropy")

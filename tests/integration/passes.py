@@ -70,6 +70,8 @@ class Case:
     """Of the parameters that the optimizer updates."""
     vocabulary: str = "response"
     anchor_includes_self: bool = True
+    length_normalised: bool = False
+    """Whether correct responses count by their means over tokens, as for THR."""
     ulysses: int = 1
     """Ranks that share the tokens of a sequence."""
     fused: bool = False
@@ -167,17 +169,18 @@ def request_of(case: Case) -> Callable[[Groups], ScoringRequest]:
         anchor_includes_self=case.anchor_includes_self,
         feature_device=case.feature_device,
     )
-    return lambda groups: ScoringRequest(groups.group, groups.correct, groups.num_mixed, options)
+    return lambda groups: ScoringRequest(
+        groups.group, groups.correct, groups.num_mixed, options, case.length_normalised
+    )
 
 
 def answers_of(mine: list[int], model_output: Any) -> dict[str, Any]:
     """The columns of a scored pass in plain numbers, row by row."""
-    from verl_nthr.integration.request import SCORE, THRESHOLD, WEIGHT
+    from verl_nthr.integration.request import SCORE, THRESHOLD
 
     return {
         "mine": mine,
         "scores": [x.tolist() for x in model_output[SCORE].unbind()],
-        "weights": [x.tolist() for x in model_output[WEIGHT].unbind()],
         "threshold": model_output[THRESHOLD].tolist(),
         "log_probs": [x.tolist() for x in model_output["log_probs"].unbind()],
     }

@@ -25,8 +25,8 @@ ROWS = {
     "entropy": [[0.5, 1.5, 2.5], [3.5], [0.0], [4.5, NAN]],
     "returns": [[-0.5, 0.0, -0.5], [0.75], [0.0], [-0.75, -0.75]],
     "nthr_score": [[NAN] * 3, [9.0], [NAN], [3.0, -2.0]],
-    "nthr_weight": [[1.0] * 3, [1.0], [1.0], [0.5, 1.0]],
 }
+WEIGHTS = [torch.tensor(row) for row in ([1.0] * 3, [1.0], [1.0], [0.5, 1.0])]
 
 
 class Tokenizer:
@@ -55,7 +55,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     columns["nthr_threshold"] = torch.tensor([NAN, 1.0, NAN, 1.0])
     assert set(columns) == set(COLUMNS)
     groups = group_responses(KEYS, [False, False, True, False], [False, True, False, False])
-    records = response_records(7, KEYS, TensorDict(columns, batch_size=4), groups, NTHROptions(eta=0.5), Tokenizer())
+    batch = TensorDict(columns, batch_size=4)
+    records = response_records(7, KEYS, batch, WEIGHTS, groups, NTHROptions(eta=0.5), Tokenizer())
     first, second = read_step(write_step(tmp_path, 7, records))
     assert [path.name for path in tmp_path.iterdir()] == ["7.jsonl"]
 

@@ -58,6 +58,7 @@ SETS: dict[str, tuple[int, list[Case]]] = {
             Case("fsdp2", packed=True, dynamic=True, ulysses=2),
             Case("fsdp2", packed=True, dynamic=False, ulysses=2, tied=True, anchor_includes_self=False),
             Case("fsdp2", packed=True, dynamic=True, ulysses=2, padded_to=50),
+            Case("fsdp2", packed=True, dynamic=True, ulysses=2, length_normalised=True, anchor_includes_self=False),
             Case("fsdp2", packed=True, dynamic=True, ulysses=2, adapter="linear"),
             Case("fsdp", packed=True, dynamic=True, ulysses=2, vocabulary="full"),
             Case("fsdp", packed=True, dynamic=True, adapter="linear"),
@@ -106,7 +107,7 @@ def results(models: Path, name: str) -> list[Any]:
         for index, case in enumerate(cases)
     ],
 )
-def test_scores_and_weights_are_those_of_hugging_face(models: Path, name: str, index: int) -> None:
+def test_scores_and_thresholds_are_those_of_hugging_face(models: Path, name: str, index: int) -> None:
     for result in results(models, name):
         if isinstance(result, BaseException):
             raise result

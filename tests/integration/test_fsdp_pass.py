@@ -21,6 +21,7 @@ CASES = [
     Case("fsdp2", packed=True, dynamic=False, tied=True),
     Case("fsdp2", packed=False, dynamic=True, tied=True, vocabulary="full"),
     Case("fsdp2", packed=True, dynamic=True, anchor_includes_self=False),
+    Case("fsdp2", packed=True, dynamic=True, length_normalised=True),
     Case("fsdp", packed=True, dynamic=True, tied=True),
     Case("fsdp", packed=False, dynamic=False),
 ]
@@ -51,7 +52,7 @@ def passes(request: pytest.FixtureRequest, models: Path, rows: Rows) -> list[lis
 
 
 @pytest.mark.parametrize("index", parameters(CASES))
-def test_scores_and_weights_are_those_of_hugging_face(
+def test_scores_and_thresholds_are_those_of_hugging_face(
     passes: list[list[dict[str, Any]]], models: Path, rows: Rows, index: int
 ) -> None:
     found, case = [of_rank[index] for of_rank in passes], CASES[index]
@@ -74,4 +75,4 @@ def test_the_pass_needs_no_forward_more_and_leaves_verls_outputs_and_engine_alon
 def test_without_a_mixed_group_nothing_is_scored(passes: list[list[dict[str, Any]]]) -> None:
     for of_rank in passes:
         for found in of_rank:
-            assert found["unscored"] == (True, True)
+            assert found["unscored"]

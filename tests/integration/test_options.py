@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 from hydra import compose, initialize_config_module
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from verl_nthr.integration.checks import check_run
 from verl_nthr.integration.options import NTHRConfigError, NTHROptions
@@ -42,7 +42,7 @@ def test_the_packaged_configuration_names_every_option_with_its_default() -> Non
     config = packaged()
     check_run(config)
     assert config.algorithm.adv_estimator == "nthr"
-    assert set(config.algorithm.nthr) == {field.name for field in dataclasses.fields(NTHROptions)}
+    assert OmegaConf.to_container(config.algorithm.nthr) == dataclasses.asdict(NTHROptions())
     assert NTHROptions.from_config(config.algorithm) == NTHROptions()
     assert NTHROptions.from_config(packaged("algorithm.nthr.beta=0").algorithm).beta == 0
 
@@ -56,8 +56,8 @@ def test_the_packaged_configuration_is_otherwise_verls() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+algorithm.nthr.bta=1", r"algorithm\.nthr\.bta=1 is no option of NTHR; did you mean algorithm\.nthr\.beta\?"),
-        ("+algorithm.nthr.zzz=1", "the options are beta, eta"),
+        ("+algorithm.nthr.bta=1", r"algorithm\.nthr\.bta=1 is no option; did you mean algorithm\.nthr\.beta\?"),
+        ("+algorithm.nthr.zzz=1", "the options are base, weighting, beta, eta"),
         ("+algorithm.nthr.beta=nan", r"algorithm\.nthr\.beta=nan"),
         ("+algorithm.nthr.beta=high", r"algorithm\.nthr\.beta='high'"),
         ("+algorithm.nthr.eta=2", r"algorithm\.nthr\.eta=2: use one of balanced, p, 1-p, or a number in \[0, 1\]"),

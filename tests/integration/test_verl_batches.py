@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -74,28 +73,3 @@ def test_padding_rows_take_no_part_and_the_last_output_decides(batch: Any, metri
     assert groups.row_correct.tolist() == [False, True, True, False, True, False, False, True]
     assert [None if math.isnan(p) else p for p in groups.success_rate] == [None, 0.5, 1.0, None, 0.5, 0.5, None, 1.0]
     assert (groups.num_groups, groups.num_mixed) == (2, 1)
-
-
-@pytest.mark.covers("training: several outputs a session")
-def test_sessions_with_several_outputs_get_grpos_advantages() -> None:
-    from verl.protocol import DataProto
-    from verl.trainer.config import AlgoConfig
-    from verl.trainer.ppo.v1 import trainer_base
-
-    advantages = {}
-    for estimator in ("grpo", "nthr"):
-        rewards = torch.tensor(list(REWARDS.values()))
-        data = DataProto.from_dict(
-            tensors={
-                "token_level_rewards": torch.stack([torch.zeros(len(REWARDS)), rewards], dim=1),
-                "response_mask": torch.ones(len(REWARDS), 2, dtype=torch.int64),
-            },
-            non_tensors={"uid": np.array([key[0] for key in REWARDS], dtype=object)},
-        )
-        data = trainer_base.compute_advantage_for_multi_trajectories(
-            data, list(REWARDS), adv_estimator=estimator, config=AlgoConfig()
-        )
-        advantages[estimator] = data.batch["advantages"]
-    assert torch.equal(advantages["nthr"], advantages["grpo"])
-    # the last outputs are rewarded 1 and 0, whose standard deviation is √½
-    assert advantages["nthr"][:, 0].tolist() == pytest.approx([0.5**0.5, 0, -(0.5**0.5), 0.5**0.5, 0], abs=1e-5)

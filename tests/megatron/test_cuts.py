@@ -53,6 +53,8 @@ THOROUGH: dict[int, tuple[MegatronCase, ...]] = {
         case(tensor=2, tied=True, sequence_parallel=True, dynamic=False),
         case(tensor=2, tied=True, fused=True),
         case(context=2, tied=True),
+        case(context=2, tied=True, length_normalised=True, anchor_includes_self=False),
+        case(tensor=2, tied=True, length_normalised=True),
         case(pipeline=2, tied=True, virtual_pipeline=2, fused=True),
     ),
     4: (
@@ -126,7 +128,7 @@ def parameters(cuts: dict[int, tuple[MegatronCase, ...]]) -> list[Any]:
 
 
 @pytest.mark.parametrize(("ranks", "index"), parameters(FAST))
-def test_scores_and_weights_are_those_of_hugging_face(models: Path, rows: Rows, ranks: int, index: int) -> None:
+def test_scores_and_thresholds_are_those_of_hugging_face(models: Path, rows: Rows, ranks: int, index: int) -> None:
     check(models, rows, ranks, FAST[ranks], index)
 
 

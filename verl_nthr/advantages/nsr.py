@@ -17,6 +17,7 @@ class NSR(AdvantageRule):
     """A_i = −1 for an incorrect response; correct ones are dropped."""
 
     binary: ClassVar[bool] = True
+    compares_group: ClassVar[bool] = False
     signal_of_all_wrong: ClassVar[bool] = True
     signal_of_all_correct: ClassVar[bool] = False
 

@@ -17,6 +17,7 @@ class PSR(AdvantageRule):
     """A_i = +1 for a correct response; incorrect ones are dropped."""
 
     binary: ClassVar[bool] = True
+    compares_group: ClassVar[bool] = False
     signal_of_all_wrong: ClassVar[bool] = False
     signal_of_all_correct: ClassVar[bool] = True
 

@@ -26,6 +26,9 @@ class AdvantageRule(ABC):
     binary: ClassVar[bool]
     """Whether correctness alone decides, not the rewards."""
 
+    compares_group: ClassVar[bool] = True
+    """Whether an advantage depends on the other responses of the group."""
+
     signal_of_all_wrong: ClassVar[bool]
     """Whether a group without correct responses gets advantages other than 0."""
 
@@ -34,6 +37,11 @@ class AdvantageRule(ABC):
 
     def __call__(self, outcomes: Outcomes) -> Tensor:
         return torch.where(self.keeps(outcomes), self.advantages(outcomes), 0.0).float()
+
+    @property
+    def drops_rows(self) -> bool:
+        """Whether the rule takes responses out of the loss."""
+        return type(self).keeps is not AdvantageRule.keeps
 
     @abstractmethod
     def advantages(self, outcomes: Outcomes) -> Tensor:

@@ -17,6 +17,7 @@ class WReinforce(AdvantageRule):
     """A_i = λ for a correct response, −1 for an incorrect one."""
 
     binary: ClassVar[bool] = True
+    compares_group: ClassVar[bool] = False
     signal_of_all_wrong: ClassVar[bool] = True
     signal_of_all_correct: ClassVar[bool] = True
 

@@ -5,66 +5,103 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from verl_nthr.advantages import Outcomes
 from verl_nthr.comparison.batch import Batch
 from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.policy import Record
-from verl_nthr.influence import nthr_weights
+from verl_nthr.influence import nthr_weights, thr_weights
+from verl_nthr.influence.selection import success_rates
+from verl_nthr.influence.thr import token_hidden_rewards
+from verl_nthr.integration.base_advantage import share_of_kept
+from verl_nthr.integration.estimators import BASES, DR_GRPO, ESTIMATORS, Estimator
 from verl_nthr.integration.functions import advantages
-from verl_nthr.probe.variants import positive_only, select_random
+from verl_nthr.integration.options import NTHROptions
+from verl_nthr.weighting import THR, WEIGHTINGS, Responses, Weighting
 
-OWN = ("nthr", "nthr_random", "pos_only")
-"""Methods that are not in verl's registry, or only with what its trainer hands over."""
+OPTIONS = NTHROptions()
 
 
-def check_method(method: str) -> None:
-    """Try a method on a small group.
+def parse_method(method: str) -> Estimator:
+    """An estimator of this package or of verl by its name, or a pair as ``ngrpo+nthr``: base and weighting.
 
     Raises:
-        ComparisonError: verl has no such estimator, or it needs more than rewards and groups.
+        ComparisonError: there is none, or it needs more than rewards and groups.
     """
-    if method in OWN:
-        return
+    base, plus, weighting = method.partition("+")
+    if plus:
+        if base not in BASES or weighting not in WEIGHTINGS:
+            raise ComparisonError(
+                f"--estimators {method}: a pair is one of {', '.join(BASES)}, a plus, one of {', '.join(WEIGHTINGS)}"
+            )
+        return Estimator(base, weighting)
+    if method in ESTIMATORS:
+        return ESTIMATORS[method]
     try:
         advantages(method, torch.tensor([0.0, 1.0]), torch.ones(2, 1, dtype=torch.bool), torch.zeros(2).long())
     except (TypeError, ValueError, KeyError, AssertionError) as error:
         raise ComparisonError(
-            f"--estimators {method}: verl has no such estimator, or it needs more than rewards and groups ({error}); "
-            f"use {', '.join(OWN)} or one of verl's as grpo, rloo, grpo_passk"
+            f"--estimators {method}: there is no such estimator, or it needs more than rewards and groups ({error}); "
+            f"use {', '.join(ESTIMATORS)} or one of verl's as grpo, rloo, grpo_passk"
         ) from error
+    return Estimator(method)
 
 
 def token_advantages(
-    method: str, batch: Batch, record: Record, unembedding: Tensor, generator: torch.Generator
+    method: str, batch: Batch, record: Record, unembedding: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Advantages [R, L] of a method, and which tokens have a reduced penalty [R, L] bool.
+    """Advantages [R, L] of a method, and which tokens its weighting reduces [R, L] bool.
 
     Args:
-        method: one of :data:`OWN`, or an estimator of verl.
+        method: as for :func:`parse_method`.
         batch: the responses.
         record: of the batch at the old policy.
         unembedding: [V, D] weight of the output layer.
-        generator: of the random choice of tokens.
+        seed: of a random choice of tokens.
 
     Raises:
-        ValueError: there is no such method.
+        ComparisonError: there is no such method.
     """
-    none = torch.zeros_like(batch.mask)
-    base = advantages("grpo" if method in OWN else method, batch.correct, batch.mask, batch.group)
-    if method not in OWN:
-        return base, none
-    if method == "pos_only":
-        return positive_only(base), none
-    response = torch.arange(len(batch.mask)).repeat_interleave(batch.mask.sum(1))
-    result = nthr_weights(
-        record.hidden[batch.mask],
-        batch.token_ids[batch.mask],
-        record.log_probs.detach()[batch.mask],
-        response,
-        batch.group,
-        batch.correct,
-        unembedding,
-    )
-    selected = result.selected if method == "nthr" else select_random(result.selected, response, generator)
-    eta = result.eta[batch.group[response]]
-    weight = torch.ones_like(base).masked_scatter(batch.mask, torch.where(selected, eta, 1.0))
-    return base * weight, none.masked_scatter(batch.mask, selected)
+    estimator = parse_method(method)
+    base = _base(estimator.base, batch, record)
+    weighting = OPTIONS.weighting_rule(estimator.weighting)
+    if weighting is None:
+        return base, torch.zeros_like(batch.mask)
+    weights = weighting.weights(_responses(weighting, base, batch, record, unembedding, seed))
+    return base * weights, weights < 1
+
+
+def _base(name: str, batch: Batch, record: Record) -> Tensor:
+    rule, rewards = OPTIONS.rule(name), batch.correct.float()
+    if name == DR_GRPO:
+        return advantages("grpo", rewards, batch.mask, batch.group, norm_adv_by_std_in_grpo=False)
+    if rule is None:
+        return advantages(name, rewards, batch.mask, batch.group)
+    mean_log_prob = record.log_probs.detach().sum(1) / batch.mask.sum(1)
+    base = rule(Outcomes(rewards, batch.correct, batch.group, mean_log_prob))[:, None] * batch.mask
+    return base / share_of_kept(base, batch.mask, "token-mean") if rule.drops_rows else base
+
+
+def _responses(
+    weighting: Weighting, base: Tensor, batch: Batch, record: Record, unembedding: Tensor, seed: int
+) -> Responses:
+    groups = int(batch.group.max()) + 1
+    rate = success_rates(batch.group, batch.correct, groups)
+    score, threshold = torch.full_like(base, torch.nan), torch.full((groups,), torch.nan)
+    if weighting.is_scored:
+        response = torch.arange(len(batch.mask)).repeat_interleave(batch.mask.sum(1))
+        is_thr = isinstance(weighting, THR)
+        result = (thr_weights if is_thr else nthr_weights)(
+            record.hidden[batch.mask],
+            batch.token_ids[batch.mask],
+            record.log_probs.detach()[batch.mask],
+            response,
+            batch.group,
+            batch.correct,
+            unembedding,
+        )
+        mixed = ((rate > 0) & (rate < 1))[batch.group]
+        # THR_t = (2r − 1) · s_t, and so s_t = (2r − 1) · THR_t
+        scores = token_hidden_rewards(result.scores, batch.correct[response]) if is_thr else result.scores
+        score = score.masked_scatter(batch.mask, scores).masked_fill(~mixed[:, None], torch.nan)
+        threshold = result.threshold
+    return Responses(base, score, threshold[batch.group], batch.correct, rate[batch.group], seed)

@@ -62,10 +62,8 @@ class Run:
         batch = self._sample(problems, settings.responses, step)
         record = forward(self.model, batch)
         old_log_probs = record.log_probs.detach()
-        generator = torch.Generator().manual_seed(self._seed(step))
-        advantages, spared = token_advantages(
-            settings.method, batch, record, self.model.lm_head.weight.detach(), generator
-        )
+        unembedding = self.model.lm_head.weight.detach()
+        advantages, spared = token_advantages(settings.method, batch, record, unembedding, self._seed(step))
         self.optimizer.zero_grad()
         policy_loss(record.log_probs, old_log_probs, advantages, batch.mask).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_GRAD)
@@ -107,4 +105,4 @@ def _spared_fraction(batch: Batch, spared: Tensor) -> float:
     rate = success_rates(batch.group, batch.correct, int(batch.group.max()) + 1)[batch.group]
     mixed = (rate > 0) & (rate < 1)
     candidates = batch.mask & (mixed & ~batch.correct)[:, None]
-    return float(spared.sum() / candidates.sum()) if candidates.any() else 0.0
+    return float((spared & candidates).sum() / candidates.sum()) if candidates.any() else 0.0

@@ -33,6 +33,7 @@ VERL_ESTIMATORS = (
 PROMPTS_PER_STEP, RESPONSES_PER_PROMPT = 32, 8
 MAX_PROMPT_TOKENS, MAX_RESPONSE_TOKENS = 32, THREE_DIGITS.max_response_tokens
 LEARNING_RATE = "1e-4"
+NGRPO_CLIP = {"clip_ratio_low": "0.16", "clip_ratio_high": "0.24", "clip_ratio_c": "1e9"}
 ROWS_PER_MICRO_BATCH = 128
 
 
@@ -74,7 +75,8 @@ class Settings:
     @property
     def tokens(self) -> Path | None:
         """Folder of the token dumps; None for an estimator that writes none."""
-        return self.out / "tokens" if self.estimator in ESTIMATORS else None
+        estimator = ESTIMATORS.get(self.estimator)
+        return self.out / "tokens" if estimator is not None and estimator.is_scored else None
 
 
 def known_estimators() -> list[str]:
@@ -148,6 +150,8 @@ def _models(settings: Settings, toy: Toy) -> list[str]:
         f"{rollout}.val_kwargs.temperature=0",
         f"{rollout}.val_kwargs.n=1",
     ]
+    if settings.estimator == "ngrpo":
+        settings_of_models += [f"{actor}.{name}={value}" for name, value in NGRPO_CLIP.items()]
     if settings.estimator == "gae":
         settings_of_models += [
             f"critic.model.path={hydra_string(toy.model)}",

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from verl_nthr.influence.selection import penalty_factor
 from verl_nthr.integration.groups import Groups, parse_key
 from verl_nthr.integration.options import NTHROptions
-from verl_nthr.integration.request import SCORE, THRESHOLD, WEIGHT
+from verl_nthr.integration.request import SCORE, THRESHOLD
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
@@ -31,7 +31,6 @@ COLUMNS = (
     "entropy",
     "returns",
     SCORE,
-    WEIGHT,
     THRESHOLD,
 )
 
@@ -61,6 +60,7 @@ def response_records(
     step: int,
     keys: list[str],
     columns: TensorDict,
+    weights: Sequence[Tensor],
     groups: Groups,
     options: NTHROptions,
     tokenizer: PreTrainedTokenizerBase,
@@ -71,6 +71,7 @@ def response_records(
         step: the training step.
         keys: B TransferQueue keys.
         columns: :data:`COLUMNS` of the same rows; the base's returns are its advantages, before the weights.
+        weights: B tensors [response length].
         groups: the batch's groups.
         options: the run's options.
         tokenizer: decodes prompts, responses and single tokens.
@@ -98,7 +99,7 @@ def response_records(
             "log_probs": _numbers(jagged["old_log_probs"][row]),
             "entropies": _numbers(jagged["entropy"][row]),
             "scores": _numbers(jagged[SCORE][row]),
-            "weights": _numbers(jagged[WEIGHT][row]),
+            "weights": _numbers(weights[row]),
             "reward": _number(float(jagged["rm_scores"][row].sum())),
             "correct": bool(groups.row_correct[row]),
             "advantage": _number(_advantage(jagged["returns"][row].tolist(), mask)),

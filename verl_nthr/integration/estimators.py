@@ -7,22 +7,60 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NoReturn
 
-import wrapt
+from verl_nthr.advantages import RULES
+from verl_nthr.weighting import WEIGHTINGS
+
+DR_GRPO = "dr_grpo"
+"""verl's GRPO without the standard deviation, whatever ``algorithm.norm_adv_by_std_in_grpo`` says."""
+
+VERL_BASES = ("grpo", "grpo_passk", "rloo", "opo", "gpg", "reinforce_plus_plus_baseline")
+"""Estimators of verl that take the rewards of groups and nothing else."""
+
+BASES = (*VERL_BASES, DR_GRPO, *RULES)
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """An advantage estimator: verl's ``base`` advantage times token weights."""
+    """An advantage estimator: a base advantage times token weights.
+
+    Attributes:
+        base: one of :data:`BASES`.
+        weighting: one of :data:`verl_nthr.weighting.WEIGHTINGS`, or None for no weights.
+    """
 
     base: str
+    weighting: str | None = None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the old-log-prob pass has to score the tokens."""
+        return self.weighting is not None and WEIGHTINGS[self.weighting].is_scored
+
+    @property
+    def compares_group(self) -> bool:
+        """Whether an advantage depends on the other responses of the group."""
+        return self.base not in RULES or RULES[self.base].compares_group
 
 
-ESTIMATORS: dict[str, Estimator] = {"nthr": Estimator(base="grpo")}
+ESTIMATORS: dict[str, Estimator] = {
+    "nthr": Estimator("grpo", "nthr"),
+    "thr": Estimator("grpo", "thr"),
+    "nthr_random": Estimator("grpo", "random"),
+    "pos_only": Estimator("grpo", "positive"),
+    "neg_only": Estimator("grpo", "negative"),
+    **{name: Estimator(name) for name in (DR_GRPO, *RULES)},
+}
+"""By ``algorithm.adv_estimator``; ``algorithm.nthr.base`` and ``.weighting`` set what a name leaves open."""
 
 
 def estimator_of(config: Mapping[str, Any]) -> Estimator | None:
-    """The estimator of this package that a run asks for by ``algorithm.adv_estimator``, or None."""
-    return ESTIMATORS.get(str(config["algorithm"]["adv_estimator"]))
+    """The estimator of this package that a run asks for, or None."""
+    algorithm = config["algorithm"]
+    named = ESTIMATORS.get(str(algorithm["adv_estimator"]))
+    if named is None:
+        return None
+    options = algorithm.get("nthr") or {}
+    return Estimator(options.get("base") or named.base, options.get("weighting") or named.weighting)
 
 
 def register(core_algos: ModuleType) -> None:
@@ -31,29 +69,11 @@ def register(core_algos: ModuleType) -> None:
         core_algos.register_adv_est(name)(_stand_in(name))
 
 
-def override_trainer_base(trainer_base: ModuleType) -> None:
-    """Wrap ``compute_advantage_for_multi_trajectories`` as ``verl.trainer.ppo.v1.trainer_base`` (0.9) calls it.
-
-    It special-cases only the name "grpo" for sessions with several outputs; our estimators take the path of their base.
-    The weights are applied by :func:`verl_nthr.integration.trainer.compute_advantage`.
-    """
-    wrapt.wrap_function_wrapper(trainer_base, "compute_advantage_for_multi_trajectories", _compute_base_advantage)
-
-
-def _compute_base_advantage(
-    wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    estimator = ESTIMATORS.get(str(kwargs.get("adv_estimator")))
-    if estimator is not None:
-        kwargs = kwargs | {"adv_estimator": estimator.base}
-    return wrapped(*args, **kwargs)
-
-
 def _stand_in(name: str) -> Callable[..., NoReturn]:
     def compute(**_: Any) -> NoReturn:
         raise RuntimeError(
             f"algorithm.adv_estimator={name} reached verl's estimator registry: this trainer does not pass through "
-            "verl.trainer.ppo.v1.trainer_base.PPOTrainer, where the token weights are applied. Use the V1 trainer "
+            "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_advantage, which computes it. Use the V1 trainer "
             "(trainer.use_v1=True) of verl 0.9."
         )
 

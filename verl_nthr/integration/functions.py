@@ -5,11 +5,13 @@ Axes: R responses, L tokens of the longest one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 
-def advantages(estimator: str, rewards: Tensor, mask: Tensor, group: Tensor) -> Tensor:
+def advantages(estimator: str, rewards: Tensor, mask: Tensor, group: Tensor, **settings: Any) -> Tensor:
     """Token advantages of an estimator in verl's registry, with verl's default ``algorithm`` settings: [R, L] float32.
 
     Args:
@@ -17,6 +19,7 @@ def advantages(estimator: str, rewards: Tensor, mask: Tensor, group: Tensor) -> 
         rewards: [R] outcome rewards; verl sees them at the last token.
         mask: [R, L] bool, response tokens, from the left and at least one a row.
         group: [R] int64, prompt group of each response.
+        **settings: further arguments of the estimator, as ``norm_adv_by_std_in_grpo``.
 
     Raises:
         ValueError: verl has no such estimator.
@@ -27,7 +30,11 @@ def advantages(estimator: str, rewards: Tensor, mask: Tensor, group: Tensor) -> 
     token_rewards = torch.zeros(mask.shape)
     token_rewards.scatter_(1, mask.sum(1, keepdim=True) - 1, rewards.float()[:, None])
     result, _ = get_adv_estimator_fn(estimator)(
-        token_level_rewards=token_rewards, response_mask=mask.float(), index=group.numpy(), config=AlgoConfig()
+        token_level_rewards=token_rewards,
+        response_mask=mask.float(),
+        index=group.numpy(),
+        config=AlgoConfig(),
+        **settings,
     )
     return result
 

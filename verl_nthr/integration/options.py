@@ -6,13 +6,21 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, TypeVar
 
+from verl_nthr.advantages import NGRPO, RULES, SGRPO, AdvantageRule, WReinforce
 from verl_nthr.influence.selection import check_beta, check_eta
+from verl_nthr.integration.estimators import BASES
+from verl_nthr.weighting import NTHR, THR, WEIGHTINGS, Weighting
 
-VOCABULARIES = ("response", "full")
-FEATURE_DEVICES = ("auto", "device", "host")
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "base": (None, *BASES),
+    "weighting": (None, *WEIGHTINGS),
+    "vocabulary": ("response", "full"),
+    "feature_device": ("auto", "device", "host"),
+    "denominator": ("kept", "all"),
+}
 REWARD_METRIC = "reward"
 MONITOR_OPTIONS = ("monitor_freq", "monitor_epsilon", "metric", "reward_threshold")
 
@@ -23,7 +31,13 @@ class NTHRConfigError(ValueError):
 
 @dataclass(frozen=True)
 class NTHROptions:
-    """Options of NTHR; every field is a key below ``algorithm.nthr``."""
+    """Options of this package's estimators; every field is a key below ``algorithm.nthr``."""
+
+    base: str | None = None
+    """Base advantage of an estimator that is named for its weighting; null for GRPO's."""
+
+    weighting: str | None = None
+    """Token weighting of an estimator that is named for its base; null for none."""
 
     beta: float = 1.0
     """β of the threshold τ = β · min s̄⁺; ``-inf`` selects every token of a wrong answer in a mixed group."""
@@ -56,13 +70,29 @@ class NTHROptions:
     monitor_epsilon: float = 0.0
     """ε of Definition 4.1: a correct response whose log-likelihood rises by less than this counts as lazy."""
 
+    denominator: str = "kept"
+    """Tokens or responses by which the loss of psr, nsr and reinforce_rej is divided: ``kept`` ones, or ``all``."""
+
+    thr: THR = field(default_factory=THR)
+    """Options of THR."""
+
+    ngrpo: NGRPO = field(default_factory=NGRPO)
+    """Options of NGRPO."""
+
+    w_reinforce: WReinforce = field(default_factory=WReinforce)
+    """Options of W-REINFORCE."""
+
+    s_grpo: SGRPO = field(default_factory=SGRPO)
+    """Options of S-GRPO."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", check_beta(self.beta))
         object.__setattr__(self, "eta", check_eta(self.eta))
-        if self.vocabulary not in VOCABULARIES:
-            raise ValueError(f"vocabulary={self.vocabulary!r}: use one of {', '.join(VOCABULARIES)}")
-        if self.feature_device not in FEATURE_DEVICES:
-            raise ValueError(f"feature_device={self.feature_device!r}: use one of {', '.join(FEATURE_DEVICES)}")
+        for name, allowed in CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                names = ", ".join("null" if choice is None else choice for choice in allowed)
+                raise ValueError(f"{name}={value!r}: use one of {names}")
         if not isinstance(self.anchor_includes_self, bool):
             raise ValueError(f"anchor_includes_self={self.anchor_includes_self!r}: use true or false")
         for name in ("reward_threshold", "monitor_epsilon"):
@@ -82,6 +112,19 @@ class NTHROptions:
         monitor = {name: getattr(self, name) for name in MONITOR_OPTIONS}
         return self == NTHROptions(**monitor)
 
+    def rule(self, base: str) -> AdvantageRule | None:
+        """The rule of a base advantage with its options; None for verl's own."""
+        return getattr(self, base, RULES[base]()) if base in RULES else None
+
+    def weighting_rule(self, name: str | None) -> Weighting | None:
+        """The token weighting of a name with its options; None for no weights."""
+        if name is None:
+            return None
+        kind = WEIGHTINGS[name]
+        if issubclass(kind, NTHR):
+            return kind(self.eta)
+        return self.thr if kind is THR else kind()
+
     @classmethod
     def from_config(cls, algorithm: Mapping[str, Any]) -> NTHROptions:
         """From verl's ``algorithm`` node; without an ``nthr`` entry all options have their defaults.
@@ -89,16 +132,25 @@ class NTHROptions:
         Raises:
             NTHRConfigError: an unknown option or a bad value.
         """
-        node = algorithm.get("nthr") or {}
-        if not isinstance(node, Mapping):
-            raise NTHRConfigError(f"algorithm.nthr={node!r}: give options, as algorithm.nthr.beta=1.0")
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in node:
-            if name not in known:
-                close = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"did you mean algorithm.nthr.{close[0]}?" if close else f"the options are {', '.join(known)}"
-                raise NTHRConfigError(f"algorithm.nthr.{name}={node[name]!r} is no option of NTHR; {hint}")
-        try:
-            return cls(**{str(name): value for name, value in node.items()})
-        except ValueError as error:
-            raise NTHRConfigError(f"algorithm.nthr.{error}") from None
+        return _from_node(cls, algorithm.get("nthr") or {}, "algorithm.nthr")
+
+
+Options = TypeVar("Options")
+
+
+def _from_node(cls: type[Options], node: Any, path: str) -> Options:
+    if not isinstance(node, Mapping):
+        raise NTHRConfigError(f"{path}={node!r}: give options, as algorithm.nthr.beta=1.0")
+    fields = {known.name: known for known in dataclasses.fields(cls)}
+    values = {}
+    for name, value in node.items():
+        if name not in fields:
+            close = difflib.get_close_matches(str(name), fields, n=1)
+            hint = f"did you mean {path}.{close[0]}?" if close else f"the options are {', '.join(fields)}"
+            raise NTHRConfigError(f"{path}.{name}={value!r} is no option; {hint}")
+        kind = fields[name].default_factory
+        values[name] = _from_node(kind, value, f"{path}.{name}") if is_dataclass(kind) else value
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise NTHRConfigError(f"{path}.{error}") from None

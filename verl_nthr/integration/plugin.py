@@ -20,10 +20,8 @@ logger = logging.getLogger(__name__)
 HOOKS: tuple[tuple[str, Callable[[ModuleType], None]], ...] = (
     ("verl.utils.config", checks.override_config),
     ("verl.trainer.ppo.core_algos", estimators.register),
-    # in this order: without the last of them our estimators raise, so that no run trains without its weights
     ("verl.trainer.ppo.v1.trainer_base", monitor.override_trainer_base),
     ("verl.trainer.ppo.v1.trainer_base", trainer.override_trainer_base),
-    ("verl.trainer.ppo.v1.trainer_base", estimators.override_trainer_base),
     ("verl.workers.engine.base", worker.override_engine_base),
 )
 
@@ -32,7 +30,6 @@ OVERRIDES = (
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_old_log_prob",
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_advantage",
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._step_once",
-    "verl.trainer.ppo.v1.trainer_base.compute_advantage_for_multi_trajectories",
     "verl.workers.engine.base.BaseEngine.infer_batch",
 )
 

@@ -17,9 +17,6 @@ RESPONSE = "nthr_response"
 SCORE = "nthr_score"
 """Column [B, response length], jagged, float32: s_t, nan where not scored."""
 
-WEIGHT = "nthr_weight"
-"""Column [B, response length], jagged, float32: factor of the token's advantage."""
-
 THRESHOLD = "nthr_threshold"
 """Column [B] float32: τ of the row's group, nan if it is not mixed."""
 
@@ -36,9 +33,11 @@ class ScoringRequest:
         correct: [R] bool.
         num_groups: number of mixed groups.
         options: the run's options.
+        length_normalised: whether M⁺ takes every correct response by 1/|y|.
     """
 
     group: Tensor
     correct: Tensor
     num_groups: int
     options: NTHROptions
+    length_normalised: bool = False

@@ -1,4 +1,7 @@
-"""NTHR on the driver: ask for scores before the old-log-prob pass, weight the advantages after verl computed them."""
+"""The estimators on the driver: ask for scores before the old-log-prob pass, compute base advantage and weights after.
+
+A run with an estimator of verl passes through untouched.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import wrapt
+from torch import Tensor
 
-from verl_nthr.integration import dump
+from verl_nthr.integration import base_advantage, dump
 from verl_nthr.integration.columns import read_columns
 from verl_nthr.integration.estimators import estimator_of
 from verl_nthr.integration.groups import read_groups
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.options import NTHROptions
-from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, WEIGHT, ScoringRequest
+from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, ScoringRequest
 from verl_nthr.integration.standing_in import standing_in
+from verl_nthr.weighting import WEIGHTINGS, Responses
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
     from verl import DataProto
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
+FUNCTION = "compute_advantage_for_multi_trajectories"
+
 
 def override_trainer_base(trainer_base: ModuleType) -> None:
     """Wrap two methods of ``verl.trainer.ppo.v1.trainer_base.PPOTrainer`` (0.9).
 
     ``_compute_old_log_prob`` keeps only log-probs and entropies, and ``_compute_advantage`` hands an estimator neither
-    log-probs nor anything else that the workers computed.
+    log-probs nor anything else that the workers computed, and special-cases sessions with several outputs for the name
+    "grpo" alone.
     """
     wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._compute_old_log_prob", _compute_old_log_prob)
     wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._compute_advantage", _compute_advantage)
@@ -37,7 +45,8 @@ def override_trainer_base(trainer_base: ModuleType) -> None:
 def _compute_old_log_prob(
     wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> KVBatchMeta:
-    if estimator_of(trainer.config) is None:
+    estimator = estimator_of(trainer.config)
+    if estimator is None or not estimator.is_scored:
         return wrapped(*args, **kwargs)
     return compute_old_log_prob(wrapped, trainer, *args, **kwargs)
 
@@ -45,7 +54,7 @@ def _compute_old_log_prob(
 def compute_old_log_prob(
     verl_pass: Callable[..., KVBatchMeta], trainer: PPOTrainer, batch: KVBatchMeta, metrics: dict[str, Any]
 ) -> KVBatchMeta:
-    """verl's pass over a batch that carries a scoring request; adds the step's ``nthr/*`` metrics."""
+    """verl's pass over a batch that carries a scoring request; its answers are columns of the batch."""
     import transfer_queue as tq
     from tensordict import TensorDict
 
@@ -53,15 +62,15 @@ def compute_old_log_prob(
     groups = read_groups(batch, options)
     response = TensorDict({RESPONSE: groups.response}, batch_size=len(batch))
     tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=response)
-    batch.extra_info[REQUEST] = ScoringRequest(groups.group, groups.correct, groups.num_mixed, options)
+    weighting = WEIGHTINGS[estimator_of(trainer.config).weighting]
+    request = ScoringRequest(groups.group, groups.correct, groups.num_mixed, options, weighting.length_normalised)
+    batch.extra_info[REQUEST] = request
     try:
         output = verl_pass(batch, metrics=metrics)
     finally:
         # extra info stays with the batch: a later pass, as LoRA's reference, is not to be scored
         del batch.extra_info[REQUEST]
     output.extra_info.pop(REQUEST, None)
-    columns = read_columns(output, SCORE, THRESHOLD, SECONDS)
-    metrics.update(step_metrics(groups, options, columns[SCORE], columns[THRESHOLD], columns[SECONDS]))
     return output
 
 
@@ -76,36 +85,94 @@ def _compute_advantage(
 def compute_advantage(
     verl_advantage: Callable[..., KVBatchMeta], trainer: PPOTrainer, batch: KVBatchMeta, metrics: dict[str, Any]
 ) -> KVBatchMeta:
-    """The base advantage times the weights (Algorithm 1 of arXiv 2505.18830); ``returns`` stay the base's.
+    """The base advantage times the weights; ``returns`` stay the base's. Adds the step's ``nthr/*`` metrics.
 
     Stands in for ``compute_advantage_for_multi_trajectories`` in :mod:`verl.trainer.ppo.v1.trainer_base` (0.9), so that
-    verl writes the weighted advantage where it would have written its own.
+    verl writes our advantage where it would have written its own.
     """
     from verl.trainer.ppo.v1 import trainer_base
 
-    rows = read_columns(batch, WEIGHT)[WEIGHT].unbind()
-    weight = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=1.0)
-    name = "compute_advantage_for_multi_trajectories"
-    base_advantage = getattr(trainer_base, name)
-
-    def weighted_advantage(data: DataProto, *args: Any, **kwargs: Any) -> DataProto:
-        data = base_advantage(data, *args, **kwargs)
-        # returns may be the same tensor
-        data.batch["advantages"] = data.batch["advantages"] * weight
-        return data
-
-    with standing_in(trainer_base, name, weighted_advantage):
+    step = Step(trainer, batch)
+    with standing_in(trainer_base, FUNCTION, step.advantage(getattr(trainer_base, FUNCTION))):
         batch = verl_advantage(batch, metrics=metrics)
-    options = NTHROptions.from_config(trainer.config.algorithm)
-    if options.token_dump_dir is not None:
+    metrics.update(step.metrics)
+    if step.options.token_dump_dir is not None and step.estimator.is_scored:
+        step.dump(batch)
+    return batch
+
+
+class Step:
+    """One update's way from rewards and scores to advantages.
+
+    Attributes:
+        metrics: ``nthr/*``, once the advantage has been computed.
+    """
+
+    def __init__(self, trainer: PPOTrainer, batch: KVBatchMeta) -> None:
+        estimator = estimator_of(trainer.config)
+        assert estimator is not None
+        self.trainer, self.estimator = trainer, estimator
+        self.options = NTHROptions.from_config(trainer.config.algorithm)
+        self.groups = read_groups(batch, self.options)
+        self.metrics: dict[str, float] = {}
+        self._columns = read_columns(batch, SCORE, THRESHOLD, SECONDS) if estimator.is_scored else None
+        self._weights = torch.ones(0, 0)
+
+    def advantage(self, verl_function: Callable[..., DataProto]) -> Callable[..., DataProto]:
+        """What is to run in place of ``verl_function``."""
+
+        def advantage(data: DataProto, **arguments: Any) -> DataProto:
+            data.batch[base_advantage.CORRECT] = self.groups.row_correct
+            rule = self.options.rule(self.estimator.base)
+            data = base_advantage.compute(verl_function, self.estimator.base, rule, data, **arguments)
+            advantages, mask = data.batch["advantages"], data.batch["response_mask"]
+            if rule is not None and rule.drops_rows and self.options.denominator == "kept":
+                loss_agg_mode = self.trainer.config.actor_rollout_ref.actor.loss_agg_mode
+                share = base_advantage.share_of_kept(advantages, mask, loss_agg_mode)
+                self.metrics["nthr/kept_share"] = share
+                data.batch["returns"] = advantages = advantages / share
+            # returns may be the same tensor
+            data.batch["advantages"] = advantages * self._weigh(advantages)
+            return data
+
+        return advantage
+
+    def _weigh(self, advantages: Tensor) -> Tensor | float:
+        weighting = self.options.weighting_rule(self.estimator.weighting)
+        if weighting is None:
+            return 1.0
+        score, threshold = torch.full_like(advantages, torch.nan), torch.full((len(advantages),), torch.nan)
+        if self._columns is not None:
+            rows = self._columns[SCORE].unbind()
+            score = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=torch.nan)
+            threshold = self._columns[THRESHOLD]
+            self.metrics["nthr/seconds"] = float(self._columns[SECONDS].max())
+        groups = self.groups
+        responses = Responses(
+            advantages, score, threshold, groups.row_correct, groups.success_rate, seed_of(self.trainer)
+        )
+        self.metrics |= step_metrics(groups, weighting, responses)
+        self._weights = weighting.weights(responses)
+        return self._weights
+
+    def dump(self, batch: KVBatchMeta) -> None:
+        """Write the step's token dump."""
+        lengths = self._columns[SCORE].offsets().diff().tolist()
+        weights = [row[:length] for row, length in zip(self._weights, lengths, strict=True)]
         records = dump.response_records(
-            trainer.global_steps,
+            self.trainer.global_steps,
             batch.keys,
             read_columns(batch, *dump.COLUMNS),
-            read_groups(batch, options),
-            options,
-            trainer.tokenizer,
+            weights,
+            self.groups,
+            self.options,
+            self.trainer.tokenizer,
         )
-        is_later_update = trainer.local_trigger_step > 0
-        dump.write_step(options.token_dump_dir, trainer.global_steps, records, append=is_later_update)
-    return batch
+        is_later_update = self.trainer.local_trigger_step > 0
+        dump.write_step(self.options.token_dump_dir, self.trainer.global_steps, records, append=is_later_update)
+
+
+def seed_of(trainer: PPOTrainer) -> int:
+    """Of one update's random choices: by ``data.seed``, the step, and the update within the step."""
+    seed = trainer.config.data.get("seed") or 0
+    return ((seed * 1_000_003 + trainer.global_steps) * 1_009 + trainer.local_trigger_step) % 2**63

@@ -1,4 +1,4 @@
-"""NTHR inside a worker: verl's own old-log-prob pass also records, then one reduction turns records into weights."""
+"""NTHR inside a worker: verl's own old-log-prob pass also records, then one reduction turns records into scores."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from verl_nthr.influence.scores import influence_scores
-from verl_nthr.influence.selection import penalty_factor, select_tokens, success_rates, thresholds
+from verl_nthr.influence.selection import thresholds
 from verl_nthr.influence.sharding import Sharding
 from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
 from verl_nthr.integration.engines import Capture, capture_of
 from verl_nthr.integration.recording import Recording
-from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, WEIGHT, ScoringRequest
+from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, ScoringRequest
 from verl_nthr.integration.slots import SLOT, TokenSlots
 
 if TYPE_CHECKING:
@@ -118,25 +118,16 @@ class ScoringPass:
                 correct,
                 self.sharding,
                 anchor_includes_self=options.anchor_includes_self,
+                length_normalised=request.length_normalised,
             )
             slot_scores = scores.new_zeros(len(self.slots)).index_copy_(0, slot, scores)
             self.sharding.sum_over_context(slot_scores)
             with self.sharding.local_work():
                 threshold = thresholds(anchors, group, request.num_groups, options.beta)
-                factor = penalty_factor(options.eta, success_rates(group, correct, request.num_groups))
-                everywhere = torch.ones(request.num_groups, dtype=torch.bool, device=self.device)
-                slot_response = self.slots.response.to(self.device)
-                slot_group = group[slot_response]
-                selected = select_tokens(slot_scores, slot_group, correct[slot_response], threshold, everywhere)
-                weight = torch.where(selected, factor[slot_group], torch.ones_like(slot_scores))
                 response = self.data[RESPONSE]
                 row_threshold = torch.full(response.shape, torch.nan)
                 row_threshold[response >= 0] = threshold.cpu()[request.group[response[response >= 0]]]
-                columns = {
-                    SCORE: self.slots.scatter(slot_scores, torch.nan),
-                    WEIGHT: self.slots.scatter(weight, 1.0),
-                    THRESHOLD: row_threshold,
-                }
+                columns = {SCORE: self.slots.scatter(slot_scores, torch.nan), THRESHOLD: row_threshold}
             self.sharding.agree(self.device)
         return columns | {SECONDS: torch.full(response.shape, self.seconds)}
 

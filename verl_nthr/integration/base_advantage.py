@@ -1,0 +1,87 @@
+"""The base advantage of a batch: verl's own, or a rule of :mod:`verl_nthr.advantages` in verl's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from verl_nthr.advantages import AdvantageRule, Outcomes
+from verl_nthr.integration.estimators import DR_GRPO, VERL_BASES
+from verl_nthr.integration.standing_in import standing_in
+
+if TYPE_CHECKING:
+    from verl import DataProto
+
+CORRECT = "nthr_correct"
+"""Column [B] bool of the batch: whether the row's response is correct."""
+
+
+def compute(
+    verl_function: Callable[..., DataProto], base: str, rule: AdvantageRule | None, data: DataProto, **arguments: Any
+) -> DataProto:
+    """The base advantage in ``data.batch["advantages"]`` and ``["returns"]`` [B, L].
+
+    Every base takes the path that verl has for "grpo" alone: of a session with several outputs the last one is
+    compared with the group, and all of them get its advantage.
+
+    Args:
+        verl_function: ``compute_advantage_for_multi_trajectories`` of ``verl.trainer.ppo.v1.utils`` (0.9).
+        base: one of :data:`verl_nthr.integration.estimators.BASES`.
+        rule: of this package, None if the base is verl's.
+        data: with column :data:`CORRECT`.
+        **arguments: verl's other arguments.
+    """
+    from verl.trainer.ppo.v1 import utils
+
+    arguments["adv_estimator"] = "grpo"
+    if base == DR_GRPO:
+        arguments["norm_adv_by_std_in_grpo"] = False
+    if base in ("grpo", DR_GRPO):
+        return verl_function(data, **arguments)
+    compute_advantage = utils.compute_advantage
+
+    def base_advantage(final: DataProto, **arguments: Any) -> DataProto:
+        if base in VERL_BASES:
+            return compute_advantage(final, **(arguments | {"adv_estimator": base}))
+        assert rule is not None
+        mask = final.batch["response_mask"]
+        advantages = rule(outcomes_of(final)).to(mask.device)[:, None] * mask
+        final.batch["advantages"] = final.batch["returns"] = advantages
+        return final
+
+    with standing_in(utils, "compute_advantage", base_advantage):
+        return verl_function(data, **arguments)
+
+
+def outcomes_of(data: DataProto) -> Outcomes:
+    """What the rules may look at; a response without tokens has the mean log-prob 0."""
+    _, group = np.unique(data.non_tensor_batch["uid"].astype(str), return_inverse=True)
+    mask = data.batch["response_mask"].bool()
+    rewards = data.batch["token_level_rewards"].sum(-1).float()
+    log_probs = data.batch["old_log_probs"].float().masked_fill(~mask, 0.0)
+    return Outcomes(
+        rewards=rewards,
+        correct=data.batch[CORRECT],
+        group=torch.from_numpy(group.reshape(-1)).long(),
+        mean_log_prob=log_probs.sum(-1) / mask.sum(-1).clamp(min=1),
+    )
+
+
+def share_of_kept(advantages: torch.Tensor, mask: torch.Tensor, loss_agg_mode: str) -> float:
+    """What part of verl's loss denominator the rows with an advantage are; 1 if there is none.
+
+    verl divides the loss by all response tokens (``token-mean``) or responses (``seq-mean-...``) of a mini-batch;
+    ``token-sum`` divides by nothing.
+
+    Args:
+        advantages: [B, L], zero in dropped rows.
+        mask: [B, L].
+        loss_agg_mode: ``actor_rollout_ref.actor.loss_agg_mode``.
+    """
+    tokens = mask.bool().sum(-1)
+    counts = {"token-mean": tokens, "token-sum": torch.zeros_like(tokens)}.get(loss_agg_mode, (tokens > 0).long())
+    kept = int(counts[(advantages != 0).any(-1)].sum())
+    return kept / int(counts.sum()) if kept else 1.0

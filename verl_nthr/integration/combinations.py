@@ -1,0 +1,84 @@
+"""Which estimators, options and settings of verl do not go together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from omegaconf import DictConfig, OmegaConf
+
+from verl_nthr.advantages import RULES
+from verl_nthr.integration.estimators import DR_GRPO, ESTIMATORS, Estimator
+from verl_nthr.integration.options import NTHROptions
+from verl_nthr.weighting import NTHR, THR, WEIGHTINGS
+
+SCORING_OPTIONS = ("beta", "vocabulary", "anchor_includes_self", "feature_device", "token_dump_dir")
+ACTOR = "actor_rollout_ref.actor"
+
+
+def refused(config: DictConfig, estimator: Estimator, options: NTHROptions) -> Iterator[str]:
+    """Why a run cannot be as it is set, one reason a line."""
+    name = config.algorithm.adv_estimator
+    named = ESTIMATORS[name]
+    if named.weighting is not None and options.weighting not in (None, named.weighting):
+        yield (
+            f"algorithm.nthr.weighting={options.weighting}: adv_estimator={name} is named for its weighting; leave the "
+            "option at null, or take an estimator that is named for its base, as adv_estimator=ngrpo"
+        )
+    if named.weighting is None and options.base not in (None, named.base):
+        yield (
+            f"algorithm.nthr.base={options.base}: adv_estimator={name} is named for its base; leave the option at "
+            "null, or take an estimator that is named for its weighting, as adv_estimator=nthr"
+        )
+    rule = RULES.get(estimator.base)
+    if rule is not None and rule.binary and config.algorithm.use_kl_in_reward:
+        yield (
+            f"algorithm.use_kl_in_reward=True: {estimator.base} looks at correctness alone, so that a penalty in the "
+            f"reward has no effect; set it to False and {ACTOR}.use_kl_loss=True"
+        )
+    if estimator.is_scored and _loss_mode(config) == "geo_mean":
+        yield (
+            f"{ACTOR}.policy_loss.loss_mode=geo_mean: verl takes the mean of a response's advantages there, which "
+            f"undoes token weights; use vanilla, or gspo, which weighs every token by its own"
+        )
+
+
+def questionable(config: DictConfig, estimator: Estimator, options: NTHROptions) -> Iterator[str]:
+    """What a run is warned about, one warning a line."""
+    unread = sorted(_set_options(options) - _read_options(estimator, options))
+    if unread:
+        names = ", ".join(f"algorithm.nthr.{name}" for name in unread)
+        yield f"{names}: without effect on base={estimator.base}, weighting={estimator.weighting}; unset them"
+    if estimator.base in (DR_GRPO, *RULES) and not config.algorithm.norm_adv_by_std_in_grpo:
+        yield (
+            f"algorithm.norm_adv_by_std_in_grpo=False: without effect on the base advantage {estimator.base}; unset it"
+        )
+    actor = OmegaConf.select(config, ACTOR)
+    if estimator.base == "ngrpo" and not (actor.clip_ratio_low < actor.clip_ratio_high and actor.clip_ratio_c > 3):
+        yield (
+            f"{ACTOR}.clip_ratio_low={actor.clip_ratio_low}, clip_ratio_high={actor.clip_ratio_high}, "
+            f"clip_ratio_c={actor.clip_ratio_c}: NGRPO's advantages come with an asymmetric clip and no dual clip; set "
+            f"them to 0.16, 0.24 and 1e9"
+        )
+
+
+def _set_options(options: NTHROptions) -> set[str]:
+    defaults, chosen = dataclasses.asdict(NTHROptions()), dataclasses.asdict(options)
+    return {name for name, value in chosen.items() if value != defaults[name]}
+
+
+def _read_options(estimator: Estimator, options: NTHROptions) -> set[str]:
+    read = {"base", "weighting", "metric", "reward_threshold", "monitor_freq", estimator.base}
+    if options.monitor_freq > 0:
+        read.add("monitor_epsilon")
+    rule = options.rule(estimator.base)
+    if rule is not None and rule.drops_rows:
+        read.add("denominator")
+    if estimator.is_scored:
+        kind = WEIGHTINGS[estimator.weighting]
+        read.update(SCORING_OPTIONS, ["eta"] if issubclass(kind, NTHR) else ["thr"] if kind is THR else [])
+    return read
+
+
+def _loss_mode(config: DictConfig) -> str:
+    return OmegaConf.select(config, f"{ACTOR}.policy_loss.loss_mode", default="vanilla")
