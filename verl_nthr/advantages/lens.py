@@ -1,4 +1,4 @@
-"""LENS: confident mistakes cost more, in groups without a correct response too (arXiv 2510.08696)."""
+"""LENS: likelihood estimation with negative samples; confident mistakes cost more (arXiv 2510.08696)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class LENS(AdvantageRule):
-    """GRPO on rewards that are lowered by the confidence of a mistake.
+    """GRPO on rewards that are lowered by the confidence in a mistake (Section 5.1).
 
-    With r_i = 1 for a correct response and 0 otherwise, π̄_i = π_old(y_i)^(1/|y_i|) and D = 2 · max_j π̄_j:
+    With r_i = 1 for a correct response and 0 otherwise, and π̄_i = π_old(y_i)^(1/|y_i|):
 
         r̃_i = r_i − (1 − r_i) · (1/G) · π̄_i / (D − π̄_i)
-        A_i = (r̃_i − mean r̃) / (std r̃ + 1e-6)      mixed group, std with ddof = 1
-        A_i = 0.25 · (r̃_i − mean r̃)                 no correct response
-        A_i = 0                                      no incorrect response
+
+        mixed group             A_i = (r̃_i − mean r̃) / (std r̃ + 1e-6), std with ddof = 1
+                                D = max(D_imp, 2 · max_j π̄_j),  1/D_imp = (1/G) Σ_i r_i / π_old(y_i)      (Eq. 14)
+        no correct response     A_i = α · (r̃_i − mean r̃)
+                                D = 2 · max_j π̄_j
+        no incorrect response   A_i = 0
+
+    D_imp takes the probability of the whole response: with long ones it is close to 0, and D is the same in both cases.
     """
 
     binary: ClassVar[bool] = True
@@ -31,7 +36,7 @@ class LENS(AdvantageRule):
     signal_of_all_correct: ClassVar[bool] = False
 
     all_wrong_weight: float = 0.25
-    """Factor of the advantages in groups without a correct response."""
+    """α, the weight of the groups without a correct response."""
 
     def __post_init__(self) -> None:
         weight = check_number("all_wrong_weight", self.all_wrong_weight, "a finite number, at least 0", at_least=0.0)
@@ -39,12 +44,20 @@ class LENS(AdvantageRule):
 
     def advantages(self, outcomes: Outcomes) -> Tensor:
         group = outcomes.group
-        log_confidence = outcomes.mean_log_prob.double()
-        # π̄ / (2 max π̄ − π̄), free of underflow
-        ratio = (log_confidence - outcomes.maxima(log_confidence)[group]).exp()
-        penalty = ratio / (2 - ratio) / outcomes.sizes[group]
-        rewards = torch.where(outcomes.correct, 1.0, -penalty)
+        rewards = self._rewards(outcomes)
         centred = rewards - outcomes.means(rewards)[group]
         normalised = centred / (outcomes.stds(rewards) + EPSILON)[group]
-        calibrated = torch.where(outcomes.mixed[group], normalised, self.all_wrong_weight * centred)
-        return torch.where((outcomes.mixed | outcomes.all_wrong)[group], calibrated, 0.0)
+        advantages = torch.where(outcomes.mixed[group], normalised, self.all_wrong_weight * centred)
+        return advantages.masked_fill(outcomes.all_correct[group], 0.0)
+
+    def _rewards(self, outcomes: Outcomes) -> Tensor:
+        """r̃: [R] float64."""
+        group, log_confidence = outcomes.group, outcomes.mean_log_prob.double()
+        highest = outcomes.maxima(log_confidence)[group]
+        # π̄, D and 1/π_old in units of the group's largest π̄, so that unlikely responses do not underflow to 0/0
+        confidence = (log_confidence - highest).exp()
+        inverse = (highest - outcomes.lengths * log_confidence).exp()
+        importance = 1 / outcomes.means(inverse.masked_fill(~outcomes.correct, 0.0))
+        difficulty = torch.where(outcomes.mixed, importance.clamp(min=2.0), 2.0)[group]
+        penalty = confidence / (difficulty - confidence) / outcomes.sizes[group]
+        return torch.where(outcomes.correct, 1.0, -penalty)

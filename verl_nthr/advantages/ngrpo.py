@@ -18,8 +18,9 @@ EPSILON = 1e-6
 class NGRPO(AdvantageRule):
     """A_i = (r_i − mean R′) / (std R′ + 1e-6) with R′ = R ∪ {r_max}, std with ddof = 1 over the G + 1 values.
 
-    Groups that are all wrong get negative advantages; where all rewards are r_max, they are 0.
-    The paper pairs it with an asymmetric clip (ε_neg = 0.16, ε_pos = 0.24).
+    Groups that are all wrong get negative advantages; where every reward is r_max, they are 0. A lone response has
+    mean 0 and std 1 instead, as in verl's GRPO and in the official code
+    (github.com/nangongrui-ngr/NGRPO, ``compute_ngrpo_outcome_advantage``).
 
     Raises:
         ValueError: on a call, a reward above ``max_reward``.
@@ -36,15 +37,16 @@ class NGRPO(AdvantageRule):
         object.__setattr__(self, "max_reward", check_number("max_reward", self.max_reward, "a finite number"))
 
     def advantages(self, outcomes: Outcomes) -> Tensor:
-        highest = torch.tensor(self.max_reward, dtype=outcomes.rewards.dtype, device=outcomes.rewards.device)
-        if (outcomes.rewards > highest).any():
+        rewards, sizes, group = outcomes.rewards, outcomes.sizes, outcomes.group
+        highest = rewards.new_tensor(self.max_reward)
+        if (rewards > highest).any():
             raise ValueError(
                 f"algorithm.nthr.ngrpo.max_reward={self.max_reward!r}, but a response has the reward "
-                f"{outcomes.rewards.max().item():.6g}: set it to the best reward that a response can get"
+                f"{rewards.max().item():.6g}: set it to the best reward that a response can get"
             )
-        rewards, group, sizes = outcomes.rewards.double(), outcomes.group, outcomes.sizes
-        means = outcomes.means(rewards)
-        calibrated_means = means + (highest - means) / (sizes + 1)
-        # adding a value at distance d from the mean of n values adds d² · n / (n + 1) to the sum of squares
-        squares = outcomes.stds(rewards).square() * (sizes - 1) + (highest - means).square() * sizes / (sizes + 1)
-        return (rewards - calibrated_means[group]) / ((squares / sizes).sqrt() + EPSILON)[group]
+        means = (outcomes.sums(rewards) + highest) / (sizes + 1)
+        squares = outcomes.sums((rewards - means[group]).square()) + (highest - means).square()
+        lone = sizes == 1
+        means = means.masked_fill(lone, 0.0)
+        stds = torch.where(lone, 1.0, (squares / sizes).sqrt())
+        return (rewards - means[group]) / (stds + EPSILON)[group]

@@ -1,4 +1,4 @@
-"""NSR: negative sample reinforcement (arXiv 2506.01347)."""
+"""NSR: negative sample reinforcement (arXiv 2506.01347, github.com/TianHongZXY/RLVR-Decomposed)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NSR(AdvantageRule):
     signal_of_all_correct: ClassVar[bool] = False
 
     def advantages(self, outcomes: Outcomes) -> Tensor:
-        return torch.full_like(outcomes.correct, -1.0, dtype=torch.float64)
+        return -torch.ones_like(outcomes.rewards)
 
     def keeps(self, outcomes: Outcomes) -> Tensor:
         return ~outcomes.correct

@@ -28,6 +28,9 @@ class Outcomes:
     mean_log_prob: Tensor
     """[R] float32, (1/|y|) ln π_old(y)."""
 
+    lengths: Tensor
+    """[R] int64, |y|, the tokens of the response."""
+
     @cached_property
     def num_groups(self) -> int:
         """G."""
@@ -49,23 +52,29 @@ class Outcomes:
         return self.num_correct == 0
 
     @property
+    def all_correct(self) -> Tensor:
+        """Whether every response of a group is correct: [G] bool."""
+        return self.num_correct == self.sizes
+
+    @property
     def mixed(self) -> Tensor:
         """Whether a group has correct and incorrect responses: [G] bool."""
-        return (self.num_correct > 0) & (self.num_correct < self.sizes)
+        return ~self.all_wrong & ~self.all_correct
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Sum of ``values`` [R] over every group: [G] float64."""
+        return torch.bincount(self.group, weights=values.double(), minlength=self.num_groups)
 
     def means(self, values: Tensor) -> Tensor:
         """Mean of ``values`` [R] over every group: [G] float64."""
-        return self._sums(values) / self.sizes
+        return self.sums(values) / self.sizes
 
     def stds(self, values: Tensor) -> Tensor:
         """Standard deviation of ``values`` [R] over every group, with ddof = 1: [G] float64, 0 for a lone response."""
         squares = (values.double() - self.means(values)[self.group]).square()
-        return (self._sums(squares) / (self.sizes - 1).clamp(min=1)).sqrt()
+        return (self.sums(squares) / (self.sizes - 1).clamp(min=1)).sqrt()
 
     def maxima(self, values: Tensor) -> Tensor:
         """Largest of ``values`` [R] in every group: [G] float64."""
         lowest = torch.full((self.num_groups,), -torch.inf, dtype=torch.float64, device=values.device)
         return lowest.scatter_reduce_(0, self.group, values.double(), "amax")
-
-    def _sums(self, values: Tensor) -> Tensor:
-        return torch.bincount(self.group, weights=values.double(), minlength=self.num_groups)

@@ -1,4 +1,4 @@
-"""PSR: positive sample reinforcement (arXiv 2506.01347)."""
+"""PSR: positive sample reinforcement (arXiv 2506.01347, github.com/TianHongZXY/RLVR-Decomposed)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PSR(AdvantageRule):
     signal_of_all_correct: ClassVar[bool] = True
 
     def advantages(self, outcomes: Outcomes) -> Tensor:
-        return torch.ones_like(outcomes.correct, dtype=torch.float64)
+        return torch.ones_like(outcomes.rewards)
 
     def keeps(self, outcomes: Outcomes) -> Tensor:
         return outcomes.correct

@@ -14,15 +14,18 @@ from verl_nthr.advantages.rule import AdvantageRule
 
 @dataclass(frozen=True)
 class ReinforceRej(AdvantageRule):
-    """A_i = +1 for a correct, −1 for an incorrect response of a mixed group; all other groups are dropped."""
+    """A_i = +1 for a correct, −1 for an incorrect response of a mixed group; all other groups are dropped.
+
+    The official code (github.com/RLHFlow/Minimal-RL, ``compute_reinforce_rej_outcome_advantage``) sets the advantages
+    of the other groups to 0 and leaves their tokens in the mean of the loss; the paper filters them out, as here.
+    """
 
     binary: ClassVar[bool] = True
     signal_of_all_wrong: ClassVar[bool] = False
     signal_of_all_correct: ClassVar[bool] = False
 
     def advantages(self, outcomes: Outcomes) -> Tensor:
-        negative = torch.full_like(outcomes.correct, -1.0, dtype=torch.float64)
-        return torch.where(outcomes.correct, 1.0, negative)
+        return torch.where(outcomes.correct, 1.0, -1.0)
 
     def keeps(self, outcomes: Outcomes) -> Tensor:
         return outcomes.mixed[outcomes.group]

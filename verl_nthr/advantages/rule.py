@@ -45,7 +45,7 @@ class AdvantageRule(ABC):
 
     @abstractmethod
     def advantages(self, outcomes: Outcomes) -> Tensor:
-        """The rule's equation: [R] float64; what it gives for a response that is dropped does not count."""
+        """The rule's equation: [R], any floating dtype; whatever it gives for a dropped response does not count."""
 
     def keeps(self, outcomes: Outcomes) -> Tensor:
         """Whether a response takes part in the loss: [R] bool."""

@@ -1,4 +1,4 @@
-"""S-GRPO: advantages weighted for noisy rewards (arXiv 2508.05928)."""
+"""S-GRPO: advantages weighted for noisy rewards (arXiv 2508.05928, github.com/shenpeijun0212/S-GRPO)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class SGRPO(AdvantageRule):
     signal_of_all_correct: ClassVar[bool] = False
 
     noise_rate: float = 0.1
-    """q, the probability that a response's correctness is judged wrongly: at least 0, below 0.5."""
+    """q, the probability that a response is judged wrongly, in [0, 0.5); the official scripts have 0.1 for a 7B model
+    and 0.15 for smaller ones."""
 
     def __post_init__(self) -> None:
         rate = check_number("noise_rate", self.noise_rate, "a number in [0, 0.5)", at_least=0.0, below=0.5)

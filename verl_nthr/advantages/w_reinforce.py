@@ -1,4 +1,4 @@
-"""W-REINFORCE: weighted REINFORCE, PSR and NSR together (arXiv 2506.01347)."""
+"""W-REINFORCE: weighted REINFORCE, PSR and NSR together (arXiv 2506.01347, github.com/TianHongZXY/RLVR-Decomposed)."""
 
 from __future__ import annotations
 
@@ -29,5 +29,4 @@ class WReinforce(AdvantageRule):
         object.__setattr__(self, "positive_weight", weight)
 
     def advantages(self, outcomes: Outcomes) -> Tensor:
-        negative = torch.full_like(outcomes.correct, -1.0, dtype=torch.float64)
-        return torch.where(outcomes.correct, self.positive_weight, negative)
+        return torch.where(outcomes.correct, self.positive_weight, -1.0)
