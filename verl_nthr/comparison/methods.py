@@ -76,8 +76,9 @@ def _base(name: str, batch: Batch, record: Record) -> Tensor:
         return advantages("grpo", rewards, batch.mask, batch.group, norm_adv_by_std_in_grpo=False)
     if rule is None:
         return advantages(name, rewards, batch.mask, batch.group)
-    mean_log_prob = record.log_probs.detach().sum(1) / batch.mask.sum(1)
-    base = rule(Outcomes(rewards, batch.correct, batch.group, mean_log_prob))[:, None] * batch.mask
+    lengths = batch.mask.sum(1)
+    mean_log_prob = record.log_probs.detach().sum(1) / lengths
+    base = rule(Outcomes(rewards, batch.correct, batch.group, mean_log_prob, lengths))[:, None] * batch.mask
     return base / share_of_kept(base, batch.mask, "token-mean") if rule.drops_rows else base
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,20 @@ def outcomes_of(data: DataProto) -> Outcomes:
         correct=data.batch[CORRECT],
         group=torch.from_numpy(group.reshape(-1)).long(),
         mean_log_prob=log_probs.sum(-1) / mask.sum(-1).clamp(min=1),
+        lengths=mask.sum(-1),
     )
+
+
+def warn_of_graded_rewards(base: str, rewards: torch.Tensor, threshold: float) -> None:
+    """Warn, once a process, if a rule on correctness alone meets rewards [B] of more than two values."""
+    values = torch.unique(rewards)
+    if len(values) > 2:
+        warnings.warn(
+            f"algorithm.nthr.reward_threshold={threshold}: {base} takes every reward of at least this for correct and "
+            f"loses the rest, but this batch has {len(values)} different rewards; choose the threshold, name a binary "
+            "entry of the reward's extra info by algorithm.nthr.metric, or take another base advantage",
+            stacklevel=2,
+        )
 
 
 def share_of_kept(advantages: torch.Tensor, mask: torch.Tensor, loss_agg_mode: str) -> float:

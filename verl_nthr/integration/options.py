@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, TypeVar
 
-from verl_nthr.advantages import NGRPO, RULES, SGRPO, AdvantageRule, WReinforce
+from verl_nthr.advantages import LENS, NGRPO, RULES, SGRPO, AdvantageRule, WReinforce
 from verl_nthr.influence.selection import check_beta, check_eta
 from verl_nthr.integration.estimators import BASES
 from verl_nthr.weighting import NTHR, THR, WEIGHTINGS, Weighting
@@ -84,6 +84,9 @@ class NTHROptions:
 
     s_grpo: SGRPO = field(default_factory=SGRPO)
     """Options of S-GRPO."""
+
+    lens: LENS = field(default_factory=LENS)
+    """Options of LENS."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", check_beta(self.beta))

@@ -18,7 +18,7 @@ from verl_nthr.integration.columns import read_columns
 from verl_nthr.integration.estimators import estimator_of
 from verl_nthr.integration.groups import read_groups
 from verl_nthr.integration.metrics import step_metrics
-from verl_nthr.integration.options import NTHROptions
+from verl_nthr.integration.options import REWARD_METRIC, NTHROptions
 from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, ScoringRequest
 from verl_nthr.integration.standing_in import standing_in
 from verl_nthr.weighting import WEIGHTINGS, Responses
@@ -124,6 +124,9 @@ class Step:
         def advantage(data: DataProto, **arguments: Any) -> DataProto:
             data.batch[base_advantage.CORRECT] = self.groups.row_correct
             rule = self.options.rule(self.estimator.base)
+            if rule is not None and rule.binary and self.options.metric == REWARD_METRIC:
+                scores = data.batch["rm_scores"].sum(-1)
+                base_advantage.warn_of_graded_rewards(self.estimator.base, scores, self.options.reward_threshold)
             data = base_advantage.compute(verl_function, self.estimator.base, rule, data, **arguments)
             advantages, mask = data.batch["advantages"], data.batch["response_mask"]
             if rule is not None and rule.drops_rows and self.options.denominator == "kept":
