@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from tests.integration.runs import BETA, EPSILON, TEMPERATURE
@@ -23,6 +25,59 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def load_model(folder: Path) -> PreTrainedModel:
     """A model as Hugging Face computes it, in float32."""
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """The responses of a dump as the double sums take them."""
+
+    arguments: tuple[Tensor, ...]
+    """hidden, token_ids, response, group, correct, unembedding."""
+
+    places: list[list[int]]
+    """Number of every response token among those of all records, −1 where it is masked out."""
+
+    uids: list[str]
+    """Of the groups."""
+
+
+def scored_batch(
+    records: Sequence[dict[str, Any]],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sessions: Sequence[object] | None = None,
+) -> ScoredBatch:
+    """Run Hugging Face over a step's dump, and check log-probs and entropies; arguments as for :func:`check_weights`.
+
+    Raises:
+        AssertionError: log-probs or entropies are not Hugging Face's.
+    """
+    uids = sorted({record["uid"] for record in records})
+    sessions = list(range(len(records))) if sessions is None else sessions
+    numbers = {session: i for i, session in enumerate(dict.fromkeys(sessions))}
+    first = {session: record for session, record in zip(reversed(sessions), reversed(records), strict=True)}
+    hidden, token_ids, response, places = [], [], [], []
+    for record, session in zip(records, sessions, strict=True):
+        states, log_softmax = predictions(model, tokenizer, record)
+        log_probs = log_softmax.gather(1, torch.tensor(record["token_ids"])[:, None])[:, 0]
+        assert record["log_probs"] == pytest.approx(log_probs.tolist(), abs=1e-5)
+        entropies = -(log_softmax.exp() * log_softmax).sum(dim=-1)
+        assert record["entropies"] == pytest.approx(entropies.tolist(), abs=1e-5)
+        inside = torch.tensor(record["mask"]).bool()
+        places.append(torch.where(inside, inside.cumsum(0) - 1 + len(token_ids), -1).tolist())
+        hidden.append(states[inside])
+        token_ids += torch.tensor(record["token_ids"])[inside].tolist()
+        response += [numbers[session]] * int(inside.sum())
+    group = torch.tensor([uids.index(first[session]["uid"]) for session in numbers])
+    arguments = (
+        torch.cat(hidden),
+        torch.tensor(token_ids),
+        torch.tensor(response),
+        group,
+        torch.tensor([first[session]["correct"] for session in numbers]),
+        model.get_output_embeddings().weight.detach(),
+    )
+    return ScoredBatch(arguments, places, uids)
 
 
 def check_weights(
@@ -42,36 +97,11 @@ def check_weights(
     Raises:
         AssertionError: they are not those of Hugging Face and the double sums, or nothing is selected.
     """
-    uids = sorted({record["uid"] for record in records})
-    sessions = list(range(len(records))) if sessions is None else sessions
-    numbers = {session: i for i, session in enumerate(dict.fromkeys(sessions))}
-    first = {session: record for session, record in zip(reversed(sessions), reversed(records), strict=True)}
-    hidden, token_ids, response, places = [], [], [], []
-    for record, session in zip(records, sessions, strict=True):
-        states, log_softmax = predictions(model, tokenizer, record)
-        log_probs = log_softmax.gather(1, torch.tensor(record["token_ids"])[:, None])[:, 0]
-        assert record["log_probs"] == pytest.approx(log_probs.tolist(), abs=1e-5)
-        entropies = -(log_softmax.exp() * log_softmax).sum(dim=-1)
-        assert record["entropies"] == pytest.approx(entropies.tolist(), abs=1e-5)
-        inside = torch.tensor(record["mask"]).bool()
-        places.append(torch.where(inside, inside.cumsum(0) - 1 + len(token_ids), -1).tolist())
-        hidden.append(states[inside])
-        token_ids += torch.tensor(record["token_ids"])[inside].tolist()
-        response += [numbers[session]] * int(inside.sum())
-    group = torch.tensor([uids.index(first[session]["uid"]) for session in numbers])
-    expected = nthr_weights_reference(
-        torch.cat(hidden),
-        torch.tensor(token_ids),
-        torch.tensor(response),
-        group,
-        torch.tensor([first[session]["correct"] for session in numbers]),
-        model.get_output_embeddings().weight.detach(),
-        temperature=TEMPERATURE,
-        beta=BETA,
-    )
+    batch = scored_batch(records, model, tokenizer, sessions)
+    expected = nthr_weights_reference(*batch.arguments, temperature=TEMPERATURE, beta=BETA)
     tolerance = 1e-4 * float(expected.scores.abs().max())
-    for record, places_of_record in zip(records, places, strict=True):
-        of_group = uids.index(record["uid"])
+    for record, places_of_record in zip(records, batch.places, strict=True):
+        of_group = batch.uids.index(record["uid"])
         in_play = 0 < float(expected.success_rate[of_group]) < 1
         assert record["success_rate"] == pytest.approx(float(expected.success_rate[of_group]))
         assert (record["tau"] is not None) == in_play
