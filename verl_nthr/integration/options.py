@@ -14,15 +14,18 @@ from verl_nthr.influence.selection import check_beta, check_eta
 from verl_nthr.integration.estimators import BASES
 from verl_nthr.weighting import NTHR, THR, WEIGHTINGS, Weighting
 
+HOMOGENEOUS, ALL_CORRECT, ALL_WRONG = "homogeneous", "all_correct", "all_wrong"
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "base": (None, *BASES),
     "weighting": (None, *WEIGHTINGS),
     "vocabulary": ("response", "full"),
     "feature_device": ("auto", "device", "host"),
+    "filter_groups": (HOMOGENEOUS, ALL_CORRECT, ALL_WRONG),
     "denominator": ("kept", "all"),
 }
 REWARD_METRIC = "reward"
 MONITOR_OPTIONS = ("monitor_freq", "monitor_epsilon", "metric", "reward_threshold")
+FILTER_OPTIONS = ("filter_groups", "metric", "reward_threshold")
 
 
 class NTHRConfigError(ValueError):
@@ -63,6 +66,10 @@ class NTHROptions:
 
     token_dump_dir: str | None = None
     """Folder for ``<step>.jsonl`` with score, weight, log-prob and entropy of every response token; null for none."""
+
+    filter_groups: str = HOMOGENEOUS
+    """Which groups verl's filter drops, where ``algorithm.filter_groups.enable`` switches it on: ``homogeneous`` is
+    verl's, ``all_correct`` keeps those that are all wrong, ``all_wrong`` those that are all correct."""
 
     monitor_freq: int = 0
     """Every so many steps, one more log-prob pass over the correct responses after the update; 0 for never."""
@@ -110,10 +117,14 @@ class NTHROptions:
             raise ValueError(f"token_dump_dir={self.token_dump_dir!r}: use a path or null")
 
     @property
-    def monitor_only(self) -> bool:
-        """Whether no option is set but those of the monitor, which serve every estimator."""
-        monitor = {name: getattr(self, name) for name in MONITOR_OPTIONS}
-        return self == NTHROptions(**monitor)
+    def needs_our_estimator(self) -> bool:
+        """Whether an option is set that has no effect on verl's estimators.
+
+        The monitor and the filter of groups serve every estimator; where they are in use, so do their options.
+        """
+        monitor = MONITOR_OPTIONS if self.monitor_freq > 0 else ()
+        group_filter = FILTER_OPTIONS if self.filter_groups != HOMOGENEOUS else ()
+        return self != NTHROptions(**{name: getattr(self, name) for name in {*monitor, *group_filter}})
 
     def rule(self, base: str) -> AdvantageRule | None:
         """The rule of a base advantage with its options; None for verl's own."""
