@@ -1,0 +1,54 @@
+"""Which groups without a learning signal verl's group filter drops: all of them, or one kind.
+
+verl's filter (``algorithm.filter_groups.enable``, DAPO) drops every group whose responses share one metric. Methods
+that learn from groups that are all wrong, or all correct, need those kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from verl_nthr.integration.options import ALL_CORRECT, HOMOGENEOUS, NTHROptions
+
+if TYPE_CHECKING:
+    from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+
+def override_trainer_base(trainer_base: ModuleType) -> None:
+    """Wrap ``verl.trainer.ppo.v1.trainer_base.PPOTrainer._build_replay_buffer`` (0.9)."""
+    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._build_replay_buffer", _build_replay_buffer)
+
+
+def _build_replay_buffer(
+    wrapped: Callable[..., ReplayBuffer], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> ReplayBuffer:
+    replay_buffer = wrapped(*args, **kwargs)
+    options = NTHROptions.from_config(trainer.config.algorithm)
+    if options.filter_groups != HOMOGENEOUS:
+        narrow_filter(replay_buffer, options)
+    return replay_buffer
+
+
+def narrow_filter(replay_buffer: ReplayBuffer, options: NTHROptions) -> None:
+    """Let one of verl's replay buffers drop only the groups that ``options.filter_groups`` names.
+
+    Stands in for this buffer's ``_dapo_filtered_keys`` (0.9), through which verl asks which groups to drop before it
+    evicts, refills and counts. A group whose responses share a metric of at least ``options.reward_threshold`` is all
+    correct, one that shares a lower metric is all wrong.
+    """
+    homogeneous_groups = replay_buffer._dapo_filtered_keys
+    dropped_is_correct = options.filter_groups == ALL_CORRECT
+
+    def filtered_keys(partition_id: str) -> tuple[set[str], Counter[float]]:
+        uids, _ = homogeneous_groups(partition_id)
+        metric = replay_buffer._dapo_classification_cache[partition_id]
+        dropped = {uid for uid in uids if (metric[uid] >= options.reward_threshold) == dropped_is_correct}
+        return dropped, Counter(metric[uid] for uid in dropped)
+
+    replay_buffer._dapo_filtered_keys = filtered_keys
