@@ -13,7 +13,7 @@ from types import ModuleType
 
 import wrapt
 
-from verl_nthr.integration import checks, estimators, monitor, trainer, worker
+from verl_nthr.integration import checks, estimators, group_filter, monitor, trainer, worker
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ HOOKS: tuple[tuple[str, Callable[[ModuleType], None]], ...] = (
     ("verl.utils.config", checks.override_config),
     ("verl.trainer.ppo.core_algos", estimators.register),
     ("verl.trainer.ppo.v1.trainer_base", monitor.override_trainer_base),
+    ("verl.trainer.ppo.v1.trainer_base", group_filter.override_trainer_base),
     ("verl.trainer.ppo.v1.trainer_base", trainer.override_trainer_base),
     ("verl.workers.engine.base", worker.override_engine_base),
 )
@@ -30,6 +31,7 @@ OVERRIDES = (
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_old_log_prob",
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_advantage",
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._step_once",
+    "verl.trainer.ppo.v1.trainer_base.PPOTrainer._build_replay_buffer",
     "verl.workers.engine.base.BaseEngine.infer_batch",
 )
 
