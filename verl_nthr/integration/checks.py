@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from verl_nthr import version as version_file
 from verl_nthr.integration import combinations, requirements
 from verl_nthr.integration.estimators import ESTIMATORS, estimator_of
-from verl_nthr.integration.options import MONITOR_OPTIONS, NTHRConfigError, NTHROptions
+from verl_nthr.integration.options import FILTER_OPTIONS, HOMOGENEOUS, MONITOR_OPTIONS, NTHRConfigError, NTHROptions
 
 SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL, prereleases=True)
 
@@ -36,7 +36,7 @@ def check_run(config: DictConfig) -> None:
     """Check a whole training configuration of ``verl.trainer.main_ppo``.
 
     Raises:
-        NTHRConfigError: NTHR or its monitor is asked for and cannot run so; the message lists every reason.
+        NTHRConfigError: NTHR, its monitor or its filter is asked for and cannot run so; the message lists every reason.
     """
     problems = list(_problems(config))
     if problems:
@@ -54,14 +54,15 @@ def _problems(config: DictConfig) -> Iterator[str]:
         estimator = estimator_of(config)
     except NTHRConfigError as error:
         yield str(error)
-    is_monitored = options.monitor_freq > 0
-    if estimator is None and not (is_monitored and options.monitor_only) and options != NTHROptions():
+    is_monitored, is_filtered = options.monitor_freq > 0, options.filter_groups != HOMOGENEOUS
+    if estimator is None and options.needs_our_estimator:
         warnings.warn(
             f"options of algorithm.nthr without effect on adv_estimator={config.algorithm.adv_estimator}: with "
-            f"monitor_freq, {', '.join(MONITOR_OPTIONS)} serve every estimator, the others {', '.join(ESTIMATORS)}",
+            f"monitor_freq, {', '.join(MONITOR_OPTIONS)} serve every estimator, with filter_groups, "
+            f"{', '.join(FILTER_OPTIONS)} do, the others {', '.join(ESTIMATORS)}",
             stacklevel=4,
         )
-    if estimator is None and not is_monitored:
+    if estimator is None and not is_monitored and not is_filtered:
         return
     installed = version("verl")
     if installed not in SUPPORTED_VERL:
@@ -70,6 +71,9 @@ def _problems(config: DictConfig) -> Iterator[str]:
         yield from combinations.refused(config, estimator, options)
         for message in combinations.questionable(config, estimator, options):
             warnings.warn(message, stacklevel=4)
+    yield from combinations.refused_filters(config, options)
+    for message in combinations.questionable_filters(config, estimator, options):
+        warnings.warn(message, stacklevel=4)
     needs = requirements.V1_TRAINER
     if is_monitored:
         needs = (*needs, *requirements.OLD_LOG_PROB_PASS)

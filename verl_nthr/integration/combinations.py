@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from verl_nthr.advantages import RULES
+from verl_nthr.advantages import RULES, AdvantageRule
 from verl_nthr.integration.estimators import DR_GRPO, ESTIMATORS, Estimator
-from verl_nthr.integration.options import NTHROptions
+from verl_nthr.integration.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS, NTHROptions
 from verl_nthr.weighting import NTHR, THR, WEIGHTINGS
 
 SCORING_OPTIONS = ("beta", "vocabulary", "anchor_includes_self", "feature_device", "token_dump_dir")
 ACTOR = "actor_rollout_ref.actor"
+KEPT_FOR_SIGNAL = {ALL_WRONG: (ALL_CORRECT,), ALL_CORRECT: (ALL_WRONG,)}
+"""By the kind of a homogeneous group, the filters that keep it."""
 
 
 def refused(config: DictConfig, estimator: Estimator, options: NTHROptions) -> Iterator[str]:
@@ -62,13 +65,58 @@ def questionable(config: DictConfig, estimator: Estimator, options: NTHROptions)
         )
 
 
+def refused_filters(config: DictConfig, options: NTHROptions) -> Iterator[str]:
+    """Why groups cannot be filtered as ``algorithm.nthr.filter_groups`` says, one reason a line."""
+    if options.filter_groups == HOMOGENEOUS:
+        return
+    asked, verls = f"algorithm.nthr.filter_groups={options.filter_groups}", _verls_filter(config)
+    if verls.get("enable", False) and verls.get("metric") != options.metric:
+        yield (
+            f"{asked}: algorithm.filter_groups.metric={verls.get('metric')} and algorithm.nthr.metric={options.metric} "
+            "differ, and the first decides which groups are alike, the second which are correct; set both to the same"
+        )
+    sampler = OmegaConf.select(config, "trainer.v1.sampler.custom_sampler", default=None) or {}
+    if sampler.get("path") and sampler.get("name"):
+        yield (
+            f"{asked}: trainer.v1.sampler.custom_sampler.path={sampler.path} filters by its own rules; set it to null, "
+            f"or algorithm.nthr.filter_groups={HOMOGENEOUS}"
+        )
+
+
+def questionable_filters(config: DictConfig, estimator: Estimator | None, options: NTHROptions) -> Iterator[str]:
+    """What a run is warned about that filters groups, one warning a line."""
+    asked, is_enabled = f"algorithm.nthr.filter_groups={options.filter_groups}", _verls_filter(config).get("enable")
+    if options.filter_groups != HOMOGENEOUS and not is_enabled:
+        yield f"{asked} has no effect without algorithm.filter_groups.enable=True"
+    rule = options.rule(estimator.base) if estimator is not None else None
+    if rule is None or not is_enabled:
+        return
+    lost = [kind for kind, others in KEPT_FOR_SIGNAL.items() if options.filter_groups not in others]
+    lost = [kind for kind in lost if getattr(rule, f"signal_of_{kind}")]
+    if lost:
+        yield (
+            f"{asked} with algorithm.filter_groups.enable=True drops groups that {estimator.base} learns from "
+            f"({', '.join(lost)}); set it to {_filter_for(rule)}"
+        )
+
+
+def _filter_for(rule: AdvantageRule) -> str:
+    if rule.signal_of_all_wrong and rule.signal_of_all_correct:
+        return "nothing, and algorithm.filter_groups.enable=False"
+    return ALL_CORRECT if rule.signal_of_all_wrong else ALL_WRONG
+
+
+def _verls_filter(config: DictConfig) -> Mapping[str, Any]:
+    return OmegaConf.select(config, "algorithm.filter_groups", default=None) or {}
+
+
 def _set_options(options: NTHROptions) -> set[str]:
     defaults, chosen = dataclasses.asdict(NTHROptions()), dataclasses.asdict(options)
     return {name for name, value in chosen.items() if value != defaults[name]}
 
 
 def _read_options(estimator: Estimator, options: NTHROptions) -> set[str]:
-    read = {"base", "weighting", "metric", "reward_threshold", "monitor_freq", estimator.base}
+    read = {"base", "weighting", "metric", "reward_threshold", "monitor_freq", "filter_groups", estimator.base}
     if options.monitor_freq > 0:
         read.add("monitor_epsilon")
     rule = options.rule(estimator.base)
