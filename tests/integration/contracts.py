@@ -107,6 +107,20 @@ CONTRACTS: tuple[Contract, ...] = (
     ),
     Contract(
         TRAINER,
+        "PPOTrainer._build_replay_buffer",
+        True,
+        ("b7872225169e",),
+        "integration/group_filter.py wraps it: what it returns is verl's own buffer, unless there is a custom sampler.",
+    ),
+    Contract(
+        "verl/trainer/ppo/v1/replay_buffer.py",
+        "ReplayBuffer._dapo_filtered_keys",
+        True,
+        ("a88df43d1d50", "629bbcb4e046"),
+        "integration/group_filter.py stands in: groups to drop and their counts, each group's metric in the cache.",
+    ),
+    Contract(
+        TRAINER,
         "PPOTrainer.step",
         True,
         ("a06755c8cc73", "1bd1082c9b7b"),
