@@ -18,6 +18,7 @@ from pathlib import Path
 TRAINER = "verl/trainer/ppo/v1/trainer_base.py"
 FSDP = "verl/workers/engine/fsdp/transformer_impl.py"
 MEGATRON = "verl/workers/engine/megatron/transformer_impl.py"
+AGENT_LOOP = "verl/experimental/agent_loop/agent_loop.py"
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,12 @@ def digest(root: Path, file: str, name: str, whole: bool) -> str | None:
     nodes: list[ast.stmt] = ast.parse(path.read_text(encoding="utf-8")).body
     node: ast.stmt | None = None
     for part in name.split("."):
-        node = next((n for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == part), None)
+        kinds = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        node = next((n for n in nodes if isinstance(n, kinds) and n.name == part), None)
         if node is None:
             return None
         nodes = node.body
-    assert isinstance(node, ast.FunctionDef)
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     for argument in ast.walk(node.args):
         if isinstance(argument, ast.arg):
             argument.annotation = None
@@ -188,6 +190,41 @@ CONTRACTS: tuple[Contract, ...] = (
         True,
         ("a95306370b74",),
         "integration/monitor.py cuts log-probs with it.",
+    ),
+    Contract(
+        "verl/trainer/ppo/v1/agent_loop_tq.py",
+        "AgentLoopWorkerTQ._run_prompt",
+        True,
+        ("131d4a2d533c",),
+        "integration/igrpo.py: the sessions of a prompt run in one event loop, and all start before one ends.",
+    ),
+    Contract(
+        AGENT_LOOP,
+        "AgentLoopWorker._compute_score",
+        True,
+        ("d08e1a2ac3d7",),
+        "integration/igrpo.py sends a draft to a reward worker as this sends a response.",
+    ),
+    Contract(
+        AGENT_LOOP,
+        "AgentLoopBase._cap_text_prompt_length",
+        True,
+        ("b7698ee5df71",),
+        "integration/igrpo.py overrides it: prompts that are too long pass through it.",
+    ),
+    Contract(
+        "verl/experimental/agent_loop/single_turn_agent_loop.py",
+        "SingleTurnAgentLoop.run",
+        False,
+        ("d816c651458c",),
+        "integration/igrpo.py calls it with another `raw_prompt`.",
+    ),
+    Contract(
+        "verl/experimental/reward_loop/reward_loop.py",
+        "RewardLoopManager._init_reward_loop_workers",
+        True,
+        ("925c82fe6ab6",),
+        "integration/igrpo.py finds the reward workers by their names.",
     ),
     Contract(
         FSDP,
