@@ -1,0 +1,115 @@
+"""iGRPO (arXiv 2602.09000) as an agent loop of verl 0.9: drafts first, then responses that are shown the best of them.
+
+``verl_nthr/config/igrpo.yaml`` names it to verl. The drafts are not trained on; the group is the responses to the one
+prompt with the best draft in it, so every advantage estimator and NTHR see an ordinary group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import ray
+import torch
+from tensordict import TensorDict
+from verl import DataProto
+from verl.experimental.agent_loop import AgentLoopOutput
+from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
+
+TEMPLATE = "{prompt}\n\nA previous attempt:\n{draft}\n\nSolve it again, and improve on this attempt."
+
+_best_drafts: WeakValueDictionary[str, asyncio.Task[str]] = WeakValueDictionary()
+"""By uid: verl runs all sessions of a prompt in one process, and each holds its group's task while it runs."""
+
+
+class IGRPO(SingleTurnAgentLoop):
+    """Sample ``drafts`` responses to a prompt once for its whole group, and answer the prompt with the best one in it.
+
+    Args:
+        drafts: drafts a prompt; ``actor_rollout_ref.rollout.n`` is the number of responses that are trained on.
+        template: the last message with the draft, from ``{prompt}``, which is that message, and ``{draft}``. The
+            default wording is this package's.
+
+    Raises:
+        ValueError: a bad option, or a configuration with which no draft can be scored or shown.
+    """
+
+    def __init__(self, *args: Any, drafts: int = 4, template: str = TEMPLATE, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if drafts < 1:
+            raise ValueError(f"igrpo: drafts={drafts}: use 1 or more")
+        if not all(place in template for place in ("{prompt}", "{draft}")):
+            raise ValueError(f"igrpo: template={template!r}: it needs both {{prompt}} and {{draft}}")
+        if self.prompt_length <= self.response_length:
+            raise ValueError(
+                f"igrpo: data.max_prompt_length={self.prompt_length} has no room for a prompt and a draft of "
+                f"data.max_response_length={self.response_length} tokens; raise it"
+            )
+        reward_model = self.config.reward.reward_model
+        if reward_model.enable and not reward_model.enable_resource_pool:
+            raise ValueError(
+                "igrpo: a colocated reward model scores nothing while responses are sampled; set "
+                "reward.reward_model.enable_resource_pool=True or use a reward function"
+            )
+        self.drafts, self.template = drafts, template
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """A response to the prompt with its group's best draft; ``kwargs`` are the data set's columns and ``uid``."""
+        uid = kwargs["uid"]
+        choice = _best_drafts.get(uid)
+        if choice is None:
+            choice = _best_drafts[uid] = asyncio.create_task(self._best_draft(sampling_params, kwargs))
+        messages = self._with_draft(kwargs["raw_prompt"], await choice)
+        return await super().run(sampling_params, **kwargs | {"raw_prompt": messages})
+
+    async def _best_draft(self, sampling_params: dict[str, Any], columns: dict[str, Any]) -> str:
+        """The text of the draft of the highest reward, the first of several."""
+        sample = super().run
+        drafts = await asyncio.gather(*(sample(sampling_params, **columns) for _ in range(self.drafts)))
+        rewards = await asyncio.gather(*(self._reward(draft, columns) for draft in drafts))
+        best = drafts[int(np.argmax(rewards))]
+        return self.tokenizer.decode(best.response_ids, skip_special_tokens=True)
+
+    async def _reward(self, draft: AgentLoopOutput, columns: dict[str, Any]) -> float:
+        """From one of verl's reward workers, which are named actors."""
+        prompt, response = torch.tensor([draft.prompt_ids]), torch.tensor([draft.response_ids])
+        input_ids = torch.cat([prompt, response], dim=1)
+        tensors = {
+            "prompts": prompt,
+            "responses": response,
+            "input_ids": input_ids,
+            "attention_mask": torch.ones_like(input_ids),
+            "position_ids": torch.arange(input_ids.shape[1])[None],
+        }
+        others = columns | {"__num_turns__": draft.num_turns, "tool_extra_fields": draft.extra_fields}
+        batch = DataProto(
+            batch=TensorDict(tensors, batch_size=1),
+            non_tensor_batch={name: _as_column(value) for name, value in others.items()},
+        )
+        worker = ray.get_actor(f"reward_loop_worker_{random.randrange(self.config.reward.num_workers)}")
+        result = await worker.compute_score.remote(batch)
+        return float(result["reward_score"])
+
+    def _with_draft(self, raw_prompt: list[dict[str, Any]], draft: str) -> list[dict[str, Any]]:
+        *earlier, last = raw_prompt
+        if not isinstance(last["content"], str):
+            raise ValueError("igrpo: prompts with images, videos or audio are not covered; use single_turn_agent")
+        return [*earlier, last | {"content": self.template.format(prompt=last["content"], draft=draft)}]
+
+    def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
+        """verl cuts the beginning of a long prompt off, where the question is."""
+        if len(prompt_ids) > self.prompt_length:
+            raise ValueError(
+                f"igrpo: a prompt has {len(prompt_ids)} tokens, with its draft if it has one already, more than "
+                f"data.max_prompt_length={self.prompt_length}; raise it, or lower data.max_response_length"
+            )
+        return prompt_ids
+
+
+def _as_column(value: Any) -> np.ndarray:
+    column = np.empty(1, dtype=object)
+    column[0] = value
+    return column
