@@ -61,7 +61,9 @@ def shuffled(values: Tensor, order: Sequence[int]) -> Tensor:
 
 
 single = st.floats(-1.0, 1.0, width=32)
-log_probs = st.one_of(st.floats(-30.0, 0.0, width=32), st.sampled_from([0.0, -(2.0**-30), -1000.0]))
+log_probs = st.one_of(
+    st.floats(-1.0, 0.0, width=32), st.floats(-30.0, 0.0, width=32), st.sampled_from([0.0, -(2.0**-30), -1000.0])
+)
 
 
 def groups_of(correct: st.SearchStrategy[bool]) -> st.SearchStrategy[list[Response]]:

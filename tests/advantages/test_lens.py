@@ -95,32 +95,25 @@ def test_homogeneous_groups_by_hand(group: Group, expected: list[float]):
 
 
 @pytest.mark.parametrize(
-    ("length", "penalty"),
+    ("lengths", "difficulty"),
     [
-        # D_imp = 4 · 0.9^1000 ≈ 0, D = 2 · 0.9
-        (1000, 0.25 * 0.5 / (1.8 - 0.5)),
-        # D = D_imp = 4 · 0.9
-        (1, 0.25 * 0.5 / (3.6 - 0.5)),
-        # D = D_imp = 4 · 0.9²
-        (2, 0.25 * 0.5 / (3.24 - 0.5)),
+        # 1/D_imp = 1/6 · (1/0.9 + 1/0.6), and D_imp = 2.16 is above 2 · 0.9
+        ((1, 1), 2.16),
+        # 1/D_imp = 1/6 · (1/0.81 + 1/0.6) = 1/6 · 1.41/0.486
+        ((2, 1), 2.916 / 1.41),
+        # D_imp is below 2 · 0.9
+        ((2, 2), 1.8),
+        # D_imp is almost 0
+        ((1000, 1), 1.8),
+        ((100_000, 100_000), 1.8),
     ],
 )
-def test_mixed_groups_by_hand(length: int, penalty: float):
-    group = [right(0.9, length), wrong(0.5), wrong(0.5), wrong(0.5)]
-    # rewards 1, 3 × −a: mean (1 − 3a)/4, distances 3(1 + a)/4 and (1 + a)/4, variance (1 + a)²/4
-    distance = 1 + penalty
-    std = distance / 2 + 1e-6
-    expected = [0.75 * distance / std] + 3 * [-0.25 * distance / std]
-    assert advantages_of(LENS(), group) == pytest.approx(expected, rel=3e-7)
-
-
-def test_difficulty_counts_every_correct_response():
-    # D_imp = 1 / (1/4 · (1/0.9 + 1/0.6)) = 1.44 is below 2 · 0.9, and 8 / (1/0.9 + 1/0.6) = 2.88 is not
-    for size, difficulty in ((4, 1.8), (8, 2.88)):
-        mistakes = [wrong(0.2), *[wrong(0.8)] * (size - 3)]
-        rewards = [1, 1] + [-confidence / (difficulty - confidence) / size for confidence in [0.2] + [0.8] * (size - 3)]
-        expected = (np.array(rewards) - np.mean(rewards)) / (np.std(rewards, ddof=1) + 1e-6)
-        assert advantages_of(LENS(), [right(0.9, 1), right(0.6, 1), *mistakes]) == pytest.approx(expected, rel=3e-7)
+def test_mixed_groups_by_hand(lengths: tuple[int, int], difficulty: float):
+    confidence = np.array([0.2, 0.8, 0.8, 0.5])
+    rewards = np.array([1, 1, *-confidence / (difficulty - confidence) / 6])
+    expected = (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-6)
+    group = [right(0.9, lengths[0]), right(0.6, lengths[1]), *map(wrong, confidence.tolist())]
+    assert advantages_of(LENS(), group) == pytest.approx(expected.tolist(), rel=3e-7)
 
 
 def test_it_is_the_grpo_of_verl_on_the_calibrated_rewards():

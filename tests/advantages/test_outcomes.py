@@ -23,11 +23,9 @@ def test_statistics_are_those_of_numpy(groups):
         np.testing.assert_allclose(statistic(outcomes.rewards).numpy(), wanted, rtol=1e-12, atol=1e-15)
 
 
-def test_counts_and_kinds_of_groups():
+def test_counts_of_groups():
     outcomes = outcomes_of([binary_group(pattern) for pattern in ("+--", "++", "--", "+", "-")])
     assert outcomes.num_groups == 5
     assert outcomes.sizes.tolist() == [3, 2, 2, 1, 1]
     assert outcomes.num_correct.tolist() == [1, 2, 0, 1, 0]
     assert outcomes.mixed.tolist() == [True, False, False, False, False]
-    assert outcomes.all_wrong.tolist() == [False, False, True, False, True]
-    assert outcomes.all_correct.tolist() == [False, True, False, True, False]

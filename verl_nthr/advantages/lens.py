@@ -47,8 +47,8 @@ class LENS(AdvantageRule):
         rewards = self._rewards(outcomes)
         centred = rewards - outcomes.means(rewards)[group]
         normalised = centred / (outcomes.stds(rewards) + EPSILON)[group]
-        advantages = torch.where(outcomes.mixed[group], normalised, self.all_wrong_weight * centred)
-        return advantages.masked_fill(outcomes.all_correct[group], 0.0)
+        # centred is 0 in a group without incorrect responses
+        return torch.where(outcomes.mixed[group], normalised, self.all_wrong_weight * centred)
 
     def _rewards(self, outcomes: Outcomes) -> Tensor:
         """r̃: [R] float64."""

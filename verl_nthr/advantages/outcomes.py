@@ -47,19 +47,9 @@ class Outcomes:
         return torch.bincount(self.group[self.correct], minlength=self.num_groups)
 
     @property
-    def all_wrong(self) -> Tensor:
-        """Whether no response of a group is correct: [G] bool."""
-        return self.num_correct == 0
-
-    @property
-    def all_correct(self) -> Tensor:
-        """Whether every response of a group is correct: [G] bool."""
-        return self.num_correct == self.sizes
-
-    @property
     def mixed(self) -> Tensor:
         """Whether a group has correct and incorrect responses: [G] bool."""
-        return ~self.all_wrong & ~self.all_correct
+        return (self.num_correct > 0) & (self.num_correct < self.sizes)
 
     def sums(self, values: Tensor) -> Tensor:
         """Sum of ``values`` [R] over every group: [G] float64."""
