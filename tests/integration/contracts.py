@@ -98,7 +98,8 @@ CONTRACTS: tuple[Contract, ...] = (
         "PPOTrainer._compute_advantage",
         True,
         ("5ee57ffa2f0d",),
-        "integration/trainer.py wraps it: it must call compute_advantage_for_multi_trajectories by its global name.",
+        "integration/trainer.py wraps it: it must call compute_advantage_for_multi_trajectories by its global name, "
+        "adv_estimator by keyword, with old_log_probs in the batch.",
     ),
     Contract(
         TRAINER,
@@ -147,7 +148,15 @@ CONTRACTS: tuple[Contract, ...] = (
         "compute_advantage_for_multi_trajectories",
         True,
         ("9f495311f330",),
-        "integration/estimators.py and trainer.py wrap it: adv_estimator by keyword, advantages in its result's batch.",
+        "integration/trainer.py stands in, base_advantage.py calls it: for grpo it calls compute_advantage by its global "
+        "name, with the last output of every session.",
+    ),
+    Contract(
+        "verl/trainer/ppo/ray_trainer.py",
+        "compute_advantage",
+        True,
+        ("c58023d181c1",),
+        "integration/base_advantage.py stands in: adv_estimator by keyword, advantages and returns in its result's batch.",
     ),
     Contract(
         "verl/trainer/ppo/core_algos.py",
