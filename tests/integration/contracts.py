@@ -148,15 +148,15 @@ CONTRACTS: tuple[Contract, ...] = (
         "compute_advantage_for_multi_trajectories",
         True,
         ("9f495311f330",),
-        "integration/trainer.py stands in, base_advantage.py calls it: for grpo it calls compute_advantage by its global "
-        "name, with the last output of every session.",
+        "integration/trainer.py stands in, base_advantage.py calls it: for grpo it calls compute_advantage by its "
+        "global name, with the last output of every session.",
     ),
     Contract(
         "verl/trainer/ppo/ray_trainer.py",
         "compute_advantage",
         True,
         ("c58023d181c1",),
-        "integration/base_advantage.py stands in: adv_estimator by keyword, advantages and returns in its result's batch.",
+        "integration/base_advantage.py stands in: adv_estimator by keyword, advantages and returns in its batch.",
     ),
     Contract(
         "verl/trainer/ppo/core_algos.py",
