@@ -1,0 +1,85 @@
+"""Loss terms that cannot work are refused on the driver, before Ray starts a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+import wrapt
+from omegaconf import DictConfig, OmegaConf
+
+from verl_nthr.integration.checks import STRATEGIES, SUPPORTED_VERL, Requirement
+from verl_nthr.integration.loss_options import POLICY_LOSS, LossTerms, option_names
+from verl_nthr.integration.options import NTHRConfigError
+
+OWN_CLASS = "verl_nthr.integration.policy_loss.PolicyLossConfig"
+VERLS_CLASS = "verl.workers.config.PolicyLossConfig"
+
+_REQUIREMENTS: tuple[Requirement, ...] = (
+    ("trainer.use_v1", bool, "the legacy trainer is not covered; set trainer.use_v1=True"),
+    (
+        "actor_rollout_ref.actor.strategy",
+        lambda value: value in STRATEGIES,
+        f"this engine is not covered yet; set actor_rollout_ref.actor.strategy={'|'.join(STRATEGIES)}",
+    ),
+    (
+        "actor_rollout_ref.actor.megatron.dynamic_context_parallel",
+        lambda value: not value,
+        "dynamic context parallelism is not covered yet; set it to False",
+    ),
+    (
+        "algorithm.rollout_correction.bypass_mode",
+        lambda value: not value,
+        "bypass mode has no log-probs of the policy before the update; set it to False",
+    ),
+    ("distillation.enabled", lambda value: not value, "distillation's loss is not covered yet; set it to False"),
+)
+
+
+def override_config(config_module: ModuleType) -> None:
+    """Wrap ``verl.utils.config.validate_config`` (0.9): verl's own refusal of an option would name no way out."""
+    wrapt.wrap_function_wrapper(config_module, "validate_config", _validate_config)
+
+
+def _validate_config(
+    wrapped: Callable[..., None], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    check_loss_terms(kwargs["config"] if "config" in kwargs else args[0])
+    wrapped(*args, **kwargs)
+
+
+def check_loss_terms(config: DictConfig) -> None:
+    """Check the options of the loss terms in a whole configuration of ``verl.trainer.main_ppo``.
+
+    Raises:
+        NTHRConfigError: a term is asked for and cannot work so; the message lists every reason.
+    """
+    problems = list(_problems(config))
+    if problems:
+        raise NTHRConfigError("the loss terms cannot work:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+def _problems(config: DictConfig) -> Iterator[str]:
+    node = OmegaConf.select(config, POLICY_LOSS, default=None) or {}
+    given = [name for name in option_names() if name in node]
+    if given and node.get("_target_") == VERLS_CLASS:
+        yield (
+            f"{POLICY_LOSS}.{given[0]}={node[given[0]]} is no option of {VERLS_CLASS}; add "
+            f"{POLICY_LOSS}._target_={OWN_CLASS}"
+        )
+    try:
+        terms = LossTerms.from_config(node)
+    except ValueError as error:
+        yield str(error)
+        return
+    if not terms.is_active:
+        return
+    installed = version("verl")
+    if installed not in SUPPORTED_VERL:
+        yield f"verl=={installed} is installed; supported is verl{SUPPORTED_VERL}, so install one of those"
+    for key, allowed, reason in _REQUIREMENTS:
+        value = OmegaConf.select(config, key, default=None)
+        if value is not None and not allowed(value):
+            yield f"{key}={value}: {reason}"

@@ -1,0 +1,76 @@
+"""Loss terms on the driver: before the actor's update, say which rows they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+import wrapt
+
+from verl_nthr.integration.columns import read_columns
+from verl_nthr.integration.estimators import estimator_of
+from verl_nthr.integration.groups import read_groups
+from verl_nthr.integration.loss_options import CORRECT, LOSS_TERMS, PRESERVED, LossTerms
+from verl_nthr.integration.options import NTHROptions
+
+if TYPE_CHECKING:
+    from transfer_queue import KVBatchMeta
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+
+
+def override_trainer_base(trainer_base: ModuleType) -> None:
+    """Wrap ``verl.trainer.ppo.v1.trainer_base.PPOTrainer._update_actor`` (0.9)."""
+    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._update_actor", _update_actor)
+
+
+def _update_actor(
+    wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> KVBatchMeta:
+    terms = LossTerms.from_config(trainer.config.actor_rollout_ref.actor.policy_loss)
+    if not terms.is_active:
+        return wrapped(*args, **kwargs)
+    return update_actor(wrapped, trainer, terms, *args, **kwargs)
+
+
+def update_actor(
+    verl_update: Callable[..., KVBatchMeta],
+    trainer: PPOTrainer,
+    terms: LossTerms,
+    batch: KVBatchMeta,
+    metrics: dict[str, Any],
+) -> KVBatchMeta:
+    """verl's update of the actor on a batch that asks for loss terms.
+
+    A response is preserved if the mean of its base advantage is at least 0. The estimators of this package leave that
+    in ``returns``, since their ``advantages`` are after token weights, and a weight of 0 makes −0 of a penalty; verl's
+    own leave it in ``advantages``.
+
+    Raises:
+        RuntimeError: the workers added no term.
+    """
+    import transfer_queue as tq
+    from tensordict import TensorDict
+
+    base = "advantages" if estimator_of(trainer.config) is None else "returns"
+    columns = read_columns(batch, base, "response_mask").to_padded_tensor()
+    mask = columns["response_mask"].bool()
+    is_padding = torch.tensor([bool(tag.get("is_padding", False)) for tag in batch.tags])
+    # the mean is at least 0 where the sum is
+    preserved = (columns[base].masked_fill(~mask, 0.0).sum(dim=1) >= 0) & mask.any(dim=1) & ~is_padding
+    correct = read_groups(batch, NTHROptions.from_config(trainer.config.algorithm)).row_correct
+    rows = TensorDict({CORRECT: correct, PRESERVED: preserved}, batch_size=len(batch))
+    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=rows)
+    batch.extra_info[LOSS_TERMS] = terms
+    try:
+        output = verl_update(batch, metrics=metrics)
+    finally:
+        # extra info stays with the batch: a later pass is not to see it
+        del batch.extra_info[LOSS_TERMS]
+    if "actor/positive_nll_loss" not in metrics and "actor/llds_loss" not in metrics:
+        raise RuntimeError(
+            "the workers added no loss term: they ran without verl-nthr. Do not disable it by "
+            "VERL_USE_EXTERNAL_PLUGINS; `verl-nthr doctor` shows what is loaded in a Ray worker"
+        )
+    return output

@@ -1,0 +1,66 @@
+"""The loss terms that a run asks for, and the names under which they and their rows reach the workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+POLICY_LOSS = "actor_rollout_ref.actor.policy_loss"
+
+LOSS_TERMS = "nthr_loss_terms"
+"""Key of the :class:`LossTerms` in the extra info of an actor's update; without it the loss is verl's own."""
+
+CORRECT = "nthr_correct"
+"""Column [B] bool: whether the response is correct; False for padding rows."""
+
+PRESERVED = "nthr_preserved"
+"""Column [B] bool: whether the response's base advantage is at least 0; False for padding rows."""
+
+NORMALIZERS = ("preserved", "all")
+
+
+@dataclass
+class LossTerms:
+    """Terms added to verl's policy loss; every field is a key below ``actor_rollout_ref.actor.policy_loss``."""
+
+    positive_nll_coef: float = 0.0
+    """μ, coefficient of the negative log-likelihood of correct responses; 0 for none, 0.1 in VAPO."""
+
+    llds_coef: float = 0.0
+    """λ, coefficient of LLDS; 0 for none, 0.1 in the paper."""
+
+    llds_normalizer: str = "preserved"
+    """Tokens of the mini-batch that LLDS is divided by: those of ``preserved`` responses, as in the paper's equation,
+    or of ``all`` responses, as in the authors' code."""
+
+    def __post_init__(self) -> None:
+        for name in ("positive_nll_coef", "llds_coef"):
+            value = getattr(self, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not math.isfinite(value) or value < 0:
+                raise ValueError(f"{POLICY_LOSS}.{name}={value!r}: use a finite number, 0 for none, as 0.1")
+        if self.llds_normalizer not in NORMALIZERS:
+            choices = ", ".join(NORMALIZERS)
+            raise ValueError(f"{POLICY_LOSS}.llds_normalizer={self.llds_normalizer!r}: use one of {choices}")
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is a term to add."""
+        return self.positive_nll_coef > 0 or self.llds_coef > 0
+
+    @classmethod
+    def from_config(cls, policy_loss: Mapping[str, Any]) -> LossTerms:
+        """From verl's ``policy_loss`` node; options that it does not have are at their defaults.
+
+        Raises:
+            ValueError: a bad value.
+        """
+        return cls(**{name: policy_loss[name] for name in option_names() if name in policy_loss})
+
+
+def option_names() -> list[str]:
+    """The names of the options."""
+    return [field.name for field in dataclasses.fields(LossTerms)]
