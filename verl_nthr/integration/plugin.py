@@ -13,17 +13,30 @@ from types import ModuleType
 
 import wrapt
 
-from verl_nthr.integration import checks, estimators, group_filter, monitor, trainer, worker
+from verl_nthr.integration import (
+    checks,
+    estimators,
+    group_filter,
+    loss_checks,
+    loss_columns,
+    loss_terms,
+    monitor,
+    trainer,
+    worker,
+)
 
 logger = logging.getLogger(__name__)
 
 HOOKS: tuple[tuple[str, Callable[[ModuleType], None]], ...] = (
     ("verl.utils.config", checks.override_config),
+    ("verl.utils.config", loss_checks.override_config),
     ("verl.trainer.ppo.core_algos", estimators.register),
     ("verl.trainer.ppo.v1.trainer_base", monitor.override_trainer_base),
     ("verl.trainer.ppo.v1.trainer_base", group_filter.override_trainer_base),
+    ("verl.trainer.ppo.v1.trainer_base", loss_columns.override_trainer_base),
     ("verl.trainer.ppo.v1.trainer_base", trainer.override_trainer_base),
     ("verl.workers.engine.base", worker.override_engine_base),
+    ("verl.workers.engine.base", loss_terms.override_engine_base),
 )
 
 OVERRIDES = (
@@ -32,7 +45,9 @@ OVERRIDES = (
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_advantage",
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._step_once",
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._build_replay_buffer",
+    "verl.trainer.ppo.v1.trainer_base.PPOTrainer._update_actor",
     "verl.workers.engine.base.BaseEngine.infer_batch",
+    "verl.workers.engine.base.BaseEngine.train_batch",
 )
 
 
