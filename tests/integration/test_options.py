@@ -8,9 +8,10 @@ import warnings
 
 import pytest
 from hydra import compose, initialize_config_module
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from verl_nthr.integration.checks import check_run
+from verl_nthr.integration.loss_options import option_names
 from verl_nthr.integration.options import NTHRConfigError, NTHROptions
 
 
@@ -50,6 +51,11 @@ def test_the_packaged_configuration_names_every_option_with_its_default() -> Non
 def test_the_packaged_configuration_is_otherwise_verls() -> None:
     ours, verls = packaged(), stock()
     del ours.algorithm.nthr
+    policy_loss = ours.actor_rollout_ref.actor.policy_loss
+    with open_dict(policy_loss):
+        for name in option_names():
+            del policy_loss[name]
+    policy_loss._target_ = verls.actor_rollout_ref.actor.policy_loss._target_
     assert ours == verls
 
 
