@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import cache
 
@@ -112,3 +113,37 @@ def test_what_scoring_needs_is_not_asked_of_rules_on_rewards() -> None:
     check_run(configured("psr", model_engine="torchtitan"))
     with pytest.raises(NTHRConfigError, match=r"strategy=torchtitan: this engine is not covered"):
         check_run(configured("thr", model_engine="torchtitan"))
+
+
+FILTER = ["algorithm.filter_groups.enable=True", "algorithm.filter_groups.metric=reward"]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "dropped", "message"),
+    [
+        ("ngrpo", "homogeneous", r"drops groups that ngrpo learns from \(all_wrong\); set it to all_correct"),
+        ("ngrpo", "all_correct", None),
+        ("psr", "homogeneous", r"drops groups that psr learns from \(all_correct\); set it to all_wrong"),
+        ("psr", "all_wrong", None),
+        ("w_reinforce", "all_wrong", r"\(all_wrong\); set it to nothing, and algorithm\.filter_groups\.enable=False"),
+        ("reinforce_rej", "homogeneous", None),
+        ("nthr", "homogeneous", None),
+    ],
+)
+def test_a_filter_that_drops_groups_with_a_signal_warns(estimator: str, dropped: str, message: str | None) -> None:
+    config = configured(estimator, *FILTER, f"algorithm.nthr.filter_groups={dropped}", *NGRPO_CLIP)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_run(config)
+    texts = [str(warning.message) for warning in caught]
+    assert len(texts) == (message is not None)
+    assert message is None or re.search(message, texts[0])
+
+
+def test_options_of_correctness_have_an_effect_on_loss_terms_of_any_estimator() -> None:
+    settings = ["algorithm.nthr.reward_threshold=0", f"{ACTOR}.policy_loss.llds_coef=0.1"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_run(configured("grpo", *settings))
+    with pytest.warns(UserWarning, match="without effect on adv_estimator=grpo"):
+        check_run(configured("grpo", settings[0]))

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from tests.integration.passes import TEMPERATURE, Case, Rows, make_data
 from tests.integration.references import forward
-from verl_nthr.integration.loss_options import CORRECT, LOSS_TERMS, PRESERVED, LossTerms
+from verl_nthr.integration.columns import CORRECT
+from verl_nthr.integration.loss_options import LOSS_TERMS, PRESERVED, LossTerms
 
 CLIP_LOW, CLIP_HIGH = 0.2, 0.2
 NORM = "norm of all gradients"

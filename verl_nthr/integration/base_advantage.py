@@ -10,14 +10,12 @@ import numpy as np
 import torch
 
 from verl_nthr.advantages import AdvantageRule, Outcomes
+from verl_nthr.integration.columns import CORRECT
 from verl_nthr.integration.estimators import DR_GRPO, VERL_BASES
 from verl_nthr.integration.standing_in import standing_in
 
 if TYPE_CHECKING:
     from verl import DataProto
-
-CORRECT = "nthr_correct"
-"""Column [B] bool of the batch: whether the row's response is correct."""
 
 
 def compute(

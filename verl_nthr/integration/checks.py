@@ -15,7 +15,15 @@ from packaging.specifiers import SpecifierSet
 from verl_nthr import version as version_file
 from verl_nthr.integration import combinations, requirements
 from verl_nthr.integration.estimators import ESTIMATORS, estimator_of
-from verl_nthr.integration.options import FILTER_OPTIONS, HOMOGENEOUS, MONITOR_OPTIONS, NTHRConfigError, NTHROptions
+from verl_nthr.integration.loss_options import LossTerms
+from verl_nthr.integration.options import (
+    CORRECTNESS_OPTIONS,
+    FILTER_OPTIONS,
+    HOMOGENEOUS,
+    MONITOR_OPTIONS,
+    NTHRConfigError,
+    NTHROptions,
+)
 
 SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL, prereleases=True)
 
@@ -55,11 +63,13 @@ def _problems(config: DictConfig) -> Iterator[str]:
     except NTHRConfigError as error:
         yield str(error)
     is_monitored, is_filtered = options.monitor_freq > 0, options.filter_groups != HOMOGENEOUS
-    if estimator is None and options.needs_our_estimator:
+    has_loss_terms = LossTerms.from_config(config.actor_rollout_ref.actor.policy_loss).is_active
+    if estimator is None and options.needs_our_estimator(has_loss_terms=has_loss_terms):
         warnings.warn(
             f"options of algorithm.nthr without effect on adv_estimator={config.algorithm.adv_estimator}: with "
             f"monitor_freq, {', '.join(MONITOR_OPTIONS)} serve every estimator, with filter_groups, "
-            f"{', '.join(FILTER_OPTIONS)} do, the others {', '.join(ESTIMATORS)}",
+            f"{', '.join(FILTER_OPTIONS)} do, with loss terms {', '.join(CORRECTNESS_OPTIONS)}, the others "
+            f"{', '.join(ESTIMATORS)}",
             stacklevel=4,
         )
     if estimator is None and not is_monitored and not is_filtered:

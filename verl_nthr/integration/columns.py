@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
 
 
+CORRECT = "nthr_correct"
+"""Column [B] bool: whether the row's response is correct; False for padding rows."""
+
+
 def read_columns(batch: KVBatchMeta, *names: str) -> TensorDict:
     """Read columns of all rows.
 

@@ -10,15 +10,16 @@ from typing import Any
 import wrapt
 from omegaconf import DictConfig, OmegaConf
 
-from verl_nthr.integration.checks import STRATEGIES, SUPPORTED_VERL, Requirement
+from verl_nthr.integration.checks import SUPPORTED_VERL
 from verl_nthr.integration.loss_options import POLICY_LOSS, LossTerms, option_names
 from verl_nthr.integration.options import NTHRConfigError
+from verl_nthr.integration.requirements import STRATEGIES, V1_TRAINER, Requirement, unmet
 
 OWN_CLASS = "verl_nthr.integration.policy_loss.PolicyLossConfig"
 VERLS_CLASS = "verl.workers.config.PolicyLossConfig"
 
 _REQUIREMENTS: tuple[Requirement, ...] = (
-    ("trainer.use_v1", bool, "the legacy trainer is not covered; set trainer.use_v1=True"),
+    *V1_TRAINER,
     (
         "actor_rollout_ref.actor.strategy",
         lambda value: value in STRATEGIES,
@@ -79,7 +80,4 @@ def _problems(config: DictConfig) -> Iterator[str]:
     installed = version("verl")
     if installed not in SUPPORTED_VERL:
         yield f"verl=={installed} is installed; supported is verl{SUPPORTED_VERL}, so install one of those"
-    for key, allowed, reason in _REQUIREMENTS:
-        value = OmegaConf.select(config, key, default=None)
-        if value is not None and not allowed(value):
-            yield f"{key}={value}: {reason}"
+    yield from unmet(config, _REQUIREMENTS)

@@ -13,9 +13,6 @@ POLICY_LOSS = "actor_rollout_ref.actor.policy_loss"
 LOSS_TERMS = "nthr_loss_terms"
 """Key of the :class:`LossTerms` in the extra info of an actor's update; without it the loss is verl's own."""
 
-CORRECT = "nthr_correct"
-"""Column [B] bool: whether the response is correct; False for padding rows."""
-
 PRESERVED = "nthr_preserved"
 """Column [B] bool: whether the response's base advantage is at least 0; False for padding rows."""
 

@@ -24,8 +24,9 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "denominator": ("kept", "all"),
 }
 REWARD_METRIC = "reward"
-MONITOR_OPTIONS = ("monitor_freq", "monitor_epsilon", "metric", "reward_threshold")
-FILTER_OPTIONS = ("filter_groups", "metric", "reward_threshold")
+CORRECTNESS_OPTIONS = ("metric", "reward_threshold")
+MONITOR_OPTIONS = ("monitor_freq", "monitor_epsilon", *CORRECTNESS_OPTIONS)
+FILTER_OPTIONS = ("filter_groups", *CORRECTNESS_OPTIONS)
 
 
 class NTHRConfigError(ValueError):
@@ -116,15 +117,16 @@ class NTHROptions:
         if self.token_dump_dir is not None and not isinstance(self.token_dump_dir, str):
             raise ValueError(f"token_dump_dir={self.token_dump_dir!r}: use a path or null")
 
-    @property
-    def needs_our_estimator(self) -> bool:
+    def needs_our_estimator(self, *, has_loss_terms: bool) -> bool:
         """Whether an option is set that has no effect on verl's estimators.
 
-        The monitor and the filter of groups serve every estimator; where they are in use, so do their options.
+        The monitor, the filter of groups and the loss terms serve every estimator; where they are in use, so do their
+        options.
         """
         monitor = MONITOR_OPTIONS if self.monitor_freq > 0 else ()
         group_filter = FILTER_OPTIONS if self.filter_groups != HOMOGENEOUS else ()
-        return self != NTHROptions(**{name: getattr(self, name) for name in {*monitor, *group_filter}})
+        terms = CORRECTNESS_OPTIONS if has_loss_terms else ()
+        return self != NTHROptions(**{name: getattr(self, name) for name in {*monitor, *group_filter, *terms}})
 
     def rule(self, base: str) -> AdvantageRule | None:
         """The rule of a base advantage with its options; None for verl's own."""

@@ -14,7 +14,7 @@ import wrapt
 from torch import Tensor
 
 from verl_nthr.integration import base_advantage, dump
-from verl_nthr.integration.columns import read_columns
+from verl_nthr.integration.columns import CORRECT, read_columns
 from verl_nthr.integration.estimators import estimator_of
 from verl_nthr.integration.groups import read_groups
 from verl_nthr.integration.metrics import step_metrics
@@ -122,7 +122,7 @@ class Step:
         """What is to run in place of ``verl_function``."""
 
         def advantage(data: DataProto, **arguments: Any) -> DataProto:
-            data.batch[base_advantage.CORRECT] = self.groups.row_correct
+            data.batch[CORRECT] = self.groups.row_correct
             rule = self.options.rule(self.estimator.base)
             if rule is not None and rule.binary and self.options.metric == REWARD_METRIC:
                 scores = data.batch["rm_scores"].sum(-1)
