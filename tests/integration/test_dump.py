@@ -12,7 +12,6 @@ from tensordict import TensorDict
 from verl_nthr.heatmap.token_dump import read_step
 from verl_nthr.integration.dump import COLUMNS, response_records, write_step
 from verl_nthr.integration.groups import group_responses
-from verl_nthr.integration.options import NTHROptions
 
 NAN, INF = math.nan, math.inf
 KEYS = ["b_0_0", "a_1_0", "pad_0_0", "a_0_0"]
@@ -56,7 +55,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert set(columns) == set(COLUMNS)
     groups = group_responses(KEYS, [False, False, True, False], [False, True, False, False])
     batch = TensorDict(columns, batch_size=4)
-    records = response_records(7, KEYS, batch, WEIGHTS, groups, NTHROptions(eta=0.5), Tokenizer())
+    records = response_records(7, KEYS, batch, WEIGHTS, groups, 0.5, Tokenizer())
     first, second = read_step(write_step(tmp_path, 7, records))
     assert [path.name for path in tmp_path.iterdir()] == ["7.jsonl"]
 
@@ -71,6 +70,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     (other,) = second.responses
     assert (other.mask, other.scores, other.tau, other.eta) == ([1, 0, 1], [None] * 3, None, None)
     assert (other.entropies, other.reward, other.advantage) == ([0.5, 1.5, 2.5], 0.25, -0.5)
+
+
+def test_a_weighting_without_eta_writes_none(tmp_path: Path) -> None:
+    columns = {name: jagged(rows) for name, rows in ROWS.items()} | {"nthr_threshold": torch.tensor([NAN, 1.0, NAN, 1])}
+    groups = group_responses(KEYS, [False, False, True, False], [False, True, False, False])
+    batch = TensorDict(columns, batch_size=4)
+    first, _ = read_step(write_step(tmp_path, 7, response_records(7, KEYS, batch, WEIGHTS, groups, None, Tokenizer())))
+    assert [response.eta for response in first.responses] == [None, None]
 
 
 def test_a_step_that_fails_leaves_no_file_that_looks_whole(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Response:
     """NTHR's s; None where it was not scored."""
 
     weights: list[float]
-    """Factor of the advantage: 1, or η on the tokens spared."""
+    """Factor of the advantage; with NTHR 1, or η on the tokens spared."""
 
     reward: float
     """Of the whole response."""
@@ -70,7 +70,7 @@ class Response:
     """The group's threshold; None if the group is not mixed, or without a threshold (β = −∞)."""
 
     eta: float | None
-    """The group's weight of spared tokens; None if the group is not mixed."""
+    """The group's weight of spared tokens; None if the group is not mixed, or the weighting has no η."""
 
     success_rate: float
     """Fraction of the group's responses that are correct."""
@@ -79,8 +79,8 @@ class Response:
         """Whether the token's penalty is reduced."""
         if self.correct or not self.mask[index]:
             return False
-        score = self.scores[index]
-        return self.weights[index] != 1.0 or (self.tau is not None and score is not None and score > self.tau)
+        weight, score = self.weights[index], self.scores[index]
+        return weight < 1.0 or (weight == 1.0 and self.tau is not None and score is not None and score > self.tau)
 
 
 @dataclass(frozen=True)

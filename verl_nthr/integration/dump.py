@@ -14,7 +14,6 @@ from torch import Tensor
 
 from verl_nthr.influence.selection import penalty_factor
 from verl_nthr.integration.groups import Groups, parse_key
-from verl_nthr.integration.options import NTHROptions
 from verl_nthr.integration.request import SCORE, THRESHOLD
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def response_records(
     columns: TensorDict,
     weights: Sequence[Tensor],
     groups: Groups,
-    options: NTHROptions,
+    eta: str | float | None,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Iterator[dict[str, Any]]:
     """The records of a step, group by group; padding rows are left out.
@@ -73,10 +72,10 @@ def response_records(
         columns: :data:`COLUMNS` of the same rows; the base's returns are its advantages, before the weights.
         weights: B tensors [response length].
         groups: the batch's groups.
-        options: the run's options.
+        eta: option ``eta``, None for a weighting that has none.
         tokenizer: decodes prompts, responses and single tokens.
     """
-    eta = penalty_factor(options.eta, groups.success_rate)
+    factor = None if eta is None else penalty_factor(eta, groups.success_rate)
     jagged = {name: columns[name].unbind() for name in COLUMNS if name != THRESHOLD}
     indices: dict[str, int] = {}
     for row in sorted(range(len(keys)), key=lambda row: parse_key(keys[row])):
@@ -104,7 +103,7 @@ def response_records(
             "correct": bool(groups.row_correct[row]),
             "advantage": _number(_advantage(jagged["returns"][row].tolist(), mask)),
             "tau": _number(float(columns[THRESHOLD][row])) if mixed else None,
-            "eta": _number(float(eta[row])) if mixed else None,
+            "eta": _number(float(factor[row])) if mixed and factor is not None else None,
             "success_rate": _number(float(groups.success_rate[row])),
         }
 

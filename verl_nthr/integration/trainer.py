@@ -21,7 +21,7 @@ from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.options import REWARD_METRIC, NTHROptions
 from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, ScoringRequest
 from verl_nthr.integration.standing_in import standing_in
-from verl_nthr.weighting import WEIGHTINGS, Responses
+from verl_nthr.weighting import NTHR, WEIGHTINGS, Responses
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
@@ -113,6 +113,7 @@ class Step:
         assert estimator is not None
         self.trainer, self.estimator = trainer, estimator
         self.options = NTHROptions.from_config(trainer.config.algorithm)
+        self.weighting = self.options.weighting_rule(estimator.weighting)
         self.groups = read_groups(batch, self.options)
         self.metrics: dict[str, float] = {}
         self._columns = read_columns(batch, SCORE, THRESHOLD, SECONDS) if estimator.is_scored else None
@@ -141,8 +142,7 @@ class Step:
         return advantage
 
     def _weigh(self, advantages: Tensor) -> Tensor | float:
-        weighting = self.options.weighting_rule(self.estimator.weighting)
-        if weighting is None:
+        if self.weighting is None:
             return 1.0
         score, threshold = torch.full_like(advantages, torch.nan), torch.full((len(advantages),), torch.nan)
         if self._columns is not None:
@@ -154,8 +154,8 @@ class Step:
         responses = Responses(
             advantages, score, threshold, groups.row_correct, groups.success_rate, seed_of(self.trainer)
         )
-        self.metrics |= step_metrics(groups, weighting, responses)
-        self._weights = weighting.weights(responses)
+        self.metrics |= step_metrics(groups, self.weighting, responses)
+        self._weights = self.weighting.weights(responses)
         return self._weights
 
     def dump(self, batch: KVBatchMeta) -> None:
@@ -168,7 +168,7 @@ class Step:
             read_columns(batch, *dump.COLUMNS),
             weights,
             self.groups,
-            self.options,
+            self.options.eta if isinstance(self.weighting, NTHR) else None,
             self.trainer.tokenizer,
         )
         is_later_update = self.trainer.local_trigger_step > 0

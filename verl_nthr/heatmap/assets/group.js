@@ -43,7 +43,8 @@ function factsOf(group, responses) {
   if (group.mixed) {
     const wrong = group.responses.filter((response) => !response.right);
     const tokens = wrong.reduce((sum, response) => sum + response.trained, 0);
-    facts.push(`τ = ${tauOf(group)}`, `η = ${number(group.eta)}`);
+    facts.push(`τ = ${tauOf(group)}`);
+    if (group.eta !== null) facts.push(`η = ${number(group.eta)}`);
     facts.push(`${grouped(group.spared)} of ${counted(tokens, "token")} of wrong answers spared`);
   } else facts.push("not mixed: NTHR changes nothing here");
   const left = group.responses.length - responses.length;
@@ -90,7 +91,9 @@ function makeCard(group, response, columns) {
   const spared = `${grouped(response.spared)} of ${counted(response.trained, "token")} spared`;
   facts.append(make("span", "", `reward ${number(response.reward)}`), " ");
   facts.append(make("span", "", `advantage ${signed(response.advantage)}`), make("br"));
-  facts.append(response.right ? "keeps its advantage" : spared);
+  const weights = columns.weight.subarray(response.start, response.start + response.length);
+  const kept = weights.every((weight) => weight === 1) ? "keeps its advantage" : "its tokens are weighted";
+  facts.append(response.right ? kept : spared);
   const answer = make("div", "answer");
   const more = make("button");
   answer.append(more);
