@@ -1,0 +1,59 @@
+"""What was read, dropped, found and kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .selection import Selection
+
+QUANTILES = {"min": 0.0, "median": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+
+
+def summary(selection: Selection, characters: Sequence[int], tokens: Sequence[int] | None) -> dict[str, Any]:
+    """The counts and lengths of one split.
+
+    Args:
+        selection: its rows.
+        characters: of each prompt's messages.
+        tokens: of each prompt in the chat template, or None.
+    """
+    return {
+        "read": selection.read,
+        "kept": len(selection.kept),
+        "dropped": dict(Counter(finding.reason for finding in selection.dropped)),
+        "found_but_kept": dict(Counter(finding.reason for finding in selection.tolerated)),
+        "prompt_characters": quantiles(characters),
+        "prompt_tokens": None if tokens is None else quantiles(tokens),
+    }
+
+
+def quantiles(lengths: Sequence[int]) -> dict[str, int]:
+    """The smallest length that at least the given share of the prompts does not exceed."""
+    ordered = sorted(lengths)
+    return {name: ordered[max(0, -int(-share * len(ordered) // 1) - 1)] for name, share in QUANTILES.items()}
+
+
+def print_summaries(summaries: dict[str, dict[str, Any]], console: Console) -> None:
+    """A table with a row for each file, and what these files are."""
+    lengths = [name for name in ("prompt_characters", "prompt_tokens") if next(iter(summaries.values()))[name]]
+    table = Table("set", "split", "read", "dropped", "found, but kept", "kept", *(_heading(name) for name in lengths))
+    for each in summaries.values():
+        counts = _counts(each["dropped"]), _counts(each["found_but_kept"])
+        shown = (" / ".join(map(str, each[name].values())) for name in lengths)
+        table.add_row(each["set"], each["split"], str(each["read"]), *counts, str(each["kept"]), *shown)
+    console.print(table)
+    for path in summaries:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def _heading(lengths: str) -> str:
+    return f"{lengths.replace('_', ' ')}: {' / '.join(QUANTILES)}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return "\n".join(f"{reason} {number}" for reason, number in counts.items()) or "–"
