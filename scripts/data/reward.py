@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from typing import Any
 
@@ -14,6 +15,9 @@ if importlib.util.find_spec("math_verify") is None:
     )
 
 from verl.utils.reward_score import math_verify
+
+START_SECONDS = 600.0
+"""For the first of the scorer's processes to start, on a busy machine."""
 
 
 def compute_score(
@@ -25,6 +29,19 @@ def compute_score(
 
     Returns:
         ``score``, which verl trains on, and ``acc``, which verl reports in validation.
+
+    Raises:
+        RuntimeError: the scorer does not work at all.
     """
+    _start()
     right = math_verify.compute_score(solution_str, ground_truth)
     return {"score": right, "acc": right}
+
+
+@functools.cache
+def _start() -> None:
+    """Wait for the scorer's processes: verl gives 0 to what waits longer than 30 seconds for one."""
+    if math_verify.compute_score(r"\boxed{1}", "1", timeout=START_SECONDS) != 1:
+        raise RuntimeError(
+            f"verl's Math-Verify scorer did not find 1 equal to 1 within {START_SECONDS:.0f} s; see its error above"
+        )

@@ -60,4 +60,4 @@ def dapo_problem(value: Any) -> str:
 
 def user_message(messages: list[dict[str, Any]]) -> str:
     """The last message of the user in a chat."""
-    return next((text(message["content"]) for message in reversed(messages) if message["role"] == "user"), "")
+    return next((text(message.get("content")) for message in reversed(messages) if message.get("role") == "user"), "")

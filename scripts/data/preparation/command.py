@@ -16,11 +16,12 @@ from verl_nthr.cli.arguments import positive_int
 
 from .errors import DataError
 from .lengths import TokenCounter, characters
+from .math_set import MathSet
 from .overlap import Evaluation, read_problems
 from .reading import Source, place_of, read_splits
 from .report import print_summaries, summary
 from .selection import Selection, Settings, select
-from .sets import EVALUATION, MathSet
+from .sets import EVALUATION
 from .templates import TEMPLATES
 from .writing import copy_to_hdfs, parquet, rejects, verl_row, write_files
 
@@ -119,7 +120,7 @@ def _run(prog: str, folders: Mapping[MathSet, Path], settings: Mapping[str, Sett
     try:
         summaries = _prepare(folders, settings, args)
     except (DataError, OSError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return FAILED
     print_summaries(summaries, Console())
     return 0

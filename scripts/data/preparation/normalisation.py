@@ -9,7 +9,8 @@ TYPESETTING = re.compile(
     r"\\\\"  # line breaks
     r"|\\(?:left|right|displaystyle|quad|qquad|bigl?|bigr?)(?![a-z])"  # sizes, and spaces by name
     r"|\\[,;:!()\[\]\s]"  # spaces by sign, and the delimiters of mathematics
-    r"|(?<!\\)[$~]"
+    r"|(\\[$~])"  # the signs themselves, which stay
+    r"|[$~]"
 )
 FRACTION = re.compile(r"\\[dtc]frac(?![a-z])")
 TOKEN = re.compile(r"\\[a-z]+|\\.|[^\W_]+|\S")
@@ -22,7 +23,7 @@ WORD = re.compile(r"[^\W_]+")
 def normalise(problem: str) -> str:
     """The problem's tokens: one case, one space between them, no typesetting; operators and signs stay."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", problem).casefold())
-    plain = FRACTION.sub(r"\\frac", TYPESETTING.sub(" ", folded))
+    plain = FRACTION.sub(r"\\frac", TYPESETTING.sub(r"\1 ", folded))
     return " ".join(TOKEN.findall(plain)).rstrip(" .?!")
 
 

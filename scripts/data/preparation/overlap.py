@@ -64,9 +64,9 @@ def read_problems(paths: Sequence[Path]) -> list[tuple[str, str]]:
 
 
 def _problem(row: Mapping[str, Any], file: Path) -> str:
-    extra_info = row.get("extra_info") or {}
-    if problem := columns.text(extra_info.get("problem")):
-        return problem
+    extra_info = row.get("extra_info")
+    if isinstance(extra_info, dict) and extra_info.get("problem"):
+        return columns.text(extra_info["problem"])
     if isinstance(row.get("prompt"), list):
         return columns.dapo_problem(row["prompt"])
     if found := next((columns.text(row[name]) for name in QUESTION if row.get(name)), ""):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError
-from .sets import MathSet
+from .math_set import MathSet
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 

@@ -41,18 +41,16 @@ def quantiles(lengths: Sequence[int]) -> dict[str, int]:
 def print_summaries(summaries: dict[str, dict[str, Any]], console: Console) -> None:
     """A table with a row for each file, and what these files are."""
     lengths = [name for name in ("prompt_characters", "prompt_tokens") if next(iter(summaries.values()))[name]]
-    table = Table("set", "split", "read", "dropped", "found, but kept", "kept", *(_heading(name) for name in lengths))
+    headings = [name.replace("_", " ") for name in lengths]
+    table = Table("set", "split", "read", "dropped", "found, but kept", "kept", *headings)
     for each in summaries.values():
         counts = _counts(each["dropped"]), _counts(each["found_but_kept"])
         shown = (" / ".join(map(str, each[name].values())) for name in lengths)
         table.add_row(each["set"], each["split"], str(each["read"]), *counts, str(each["kept"]), *shown)
+    table.caption = f"prompt lengths: {' / '.join(QUANTILES)}"
     console.print(table)
     for path in summaries:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-
-
-def _heading(lengths: str) -> str:
-    return f"{lengths.replace('_', ' ')}: {' / '.join(QUANTILES)}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from .math_set import MathSet, Problem, Row
 from .normalisation import normalise
 from .overlap import Evaluation
-from .sets import MathSet, Row
 from .verification import unverifiable
 
 KEPT_BY = {
@@ -19,26 +19,6 @@ KEPT_BY = {
     "overlap_ngram": "overlap",
 }
 """By reason, the ``--keep-…`` option that keeps such rows."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A row of the source."""
-
-    index: int
-    """In the source, from 0."""
-
-    problem: str
-    """Without any instruction."""
-
-    answer: str
-    """The ground truth."""
-
-    level: int | None
-    """Of difficulty."""
-
-    subject: str | None
-    """Field of mathematics."""
 
 
 @dataclass(frozen=True)
@@ -121,21 +101,15 @@ def select(
             if index == 0:
                 math_set.check_columns(row, where)
             selection.read += 1
-            yield Problem(
-                index,
-                math_set.read_problem(row),
-                math_set.read_answer(row),
-                math_set.read_level(row),
-                math_set.read_subject(row),
-            )
+            yield math_set.read(index, row)
 
     selected = passing(read(), lambda each: _incomplete(each, settings.levels))
-    candidates = list(passing(selected, Repeated(lambda each: (normalise(each.problem), each.answer), "duplicate")))
+    candidates = list(passing(selected, Repeated(same_answer=True)))
     unparsable = unverifiable(each.answer for each in candidates)
     parsable = passing(
         candidates, lambda each: ("unparsable", "scores 0 against itself") if each.answer in unparsable else None
     )
-    unique = passing(parsable, Repeated(lambda each: normalise(each.problem), "other_answer"))
+    unique = passing(parsable, Repeated(same_answer=False))
     clean = passing(unique, lambda each: evaluation.find(each.problem) if evaluation else None)
     selection.kept = list(clean)
     _draw(selection, settings)
@@ -143,15 +117,20 @@ def select(
 
 
 class Repeated:
-    """A check that finds the second and any further row with the same key."""
+    """A check that finds the second and any further row with a problem."""
 
-    def __init__(self, key: Callable[[Problem], object], reason: str) -> None:
-        self._key, self._reason = key, reason
-        self._first: dict[object, Problem] = {}
+    def __init__(self, *, same_answer: bool) -> None:
+        """Look for rows with the same answer too, or for those with another."""
+        self._same_answer = same_answer
+        self._first: dict[tuple[str, str], Problem] = {}
 
     def __call__(self, each: Problem) -> tuple[str, str] | None:
-        first = self._first.setdefault(self._key(each), each)
-        return None if first is each else (self._reason, f"row {first.index} has it too, with answer {first.answer}")
+        """Name and detail of what was found."""
+        first = self._first.setdefault((normalise(each.problem), each.answer if self._same_answer else ""), each)
+        if first is each or (first.answer == each.answer) != self._same_answer:
+            return None
+        reason = "duplicate" if self._same_answer else "other_answer"
+        return reason, f"row {first.index} has this problem too, with the answer {first.answer}"
 
 
 def _incomplete(each: Problem, levels: frozenset[int] | None) -> tuple[str, str] | None:

@@ -1,89 +1,9 @@
-"""The data sets: where each is, and which of its columns hold what."""
+"""The data sets."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 from . import columns
-from .errors import DataError
-
-Reader = Callable[[Any], str]
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class MathSet:
-    """One data set."""
-
-    name: str
-    """As ``--sets`` and ``extra_info.source`` write it."""
-
-    hub: str
-    """Name on the Hugging Face hub."""
-
-    splits: Mapping[str, str]
-    """By split that is written (``train``, ``test``), the split on the hub."""
-
-    problem: Mapping[str, Reader]
-    """Columns that may hold the problem, the best first, and how each is read."""
-
-    answer: Mapping[str, Reader]
-    """Columns that may hold the answer, the best first, and how each is read."""
-
-    data_source: str
-    """verl's key of metrics in validation, and of its own scorer where it has one for this set."""
-
-    config: str | None = None
-    """Configuration on the hub, where there are several."""
-
-    context: str | None = None
-    """Column of a text that goes before the problem where it is not empty."""
-
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """By ``level`` and ``subject`` of ``extra_info``, the column that holds it, where there is one."""
-
-    def check_columns(self, row: Row, where: str) -> None:
-        """Raise where a row has no column for the problem or the answer.
-
-        Raises:
-            DataError: with the columns that are there and those that are sought.
-        """
-        for what, readers in (("problem", self.problem), ("answer", self.answer)):
-            if not readers.keys() & row.keys():
-                raise DataError(
-                    f"{where} has no column for the {what} of {self.name}: it has {', '.join(row)}; name the one that "
-                    f"holds it {' or '.join(readers)}, or give another --source"
-                )
-
-    def read_problem(self, row: Row) -> str:
-        """The problem with its context, or an empty text."""
-        problem = _read(row, self.problem)
-        context = columns.text(row.get(self.context)) if self.context else ""
-        return f"{context}\n{problem}" if context and problem else problem
-
-    def read_answer(self, row: Row) -> str:
-        """The answer, or an empty text."""
-        return _read(row, self.answer)
-
-    def read_level(self, row: Row) -> int | None:
-        """The level of difficulty, which MATH writes "Level 3" and MATH-500 writes 3."""
-        digits = re.search(r"\d+", self._label(row, "level"))
-        return int(digits.group()) if digits else None
-
-    def read_subject(self, row: Row) -> str | None:
-        """The field of mathematics."""
-        return self._label(row, "subject") or None
-
-    def _label(self, row: Row, name: str) -> str:
-        return columns.text(row.get(self.labels.get(name, "")))
-
-
-def _read(row: Row, readers: Mapping[str, Reader]) -> str:
-    return next((reader(row[name]) for name, reader in readers.items() if row.get(name) is not None), "")
-
+from .math_set import MathSet
 
 QUESTION = dict.fromkeys(("problem", "question", "Problem", "Question"), columns.text)
 ANSWER = dict.fromkeys(("answer", "Answer"), columns.answer)
@@ -96,7 +16,8 @@ MATH = MathSet(
     problem=QUESTION,
     answer={"solution": columns.boxed},
     data_source="DigitalLearningGmbH/MATH-lighteval",
-    labels={"level": "level", "subject": "type"},
+    level="level",
+    subject="type",
 )
 DEEPSCALER = MathSet(
     name="deepscaler",
@@ -150,7 +71,8 @@ EVALUATION = {
             problem=QUESTION,
             answer=ANSWER,
             data_source="HuggingFaceH4/MATH-500",
-            labels={"level": "level", "subject": "subject"},
+            level="level",
+            subject="subject",
         ),
         MathSet(
             name="minerva",
@@ -159,7 +81,7 @@ EVALUATION = {
             problem=QUESTION,
             answer={**ANSWER, "solution": columns.boxed},
             data_source="minerva",
-            labels={"subject": "type"},
+            subject="type",
         ),
         MathSet(
             name="olympiadbench",
@@ -170,7 +92,7 @@ EVALUATION = {
             answer={"final_answer": columns.answer},
             data_source="olympiadbench",
             context="context",
-            labels={"subject": "subfield"},
+            subject="subfield",
         ),
         MathSet(
             name="aime25",

@@ -1,34 +1,32 @@
-"""Can the reward function tell that an answer is right?"""
+"""Can the scorer tell that an answer is right?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
 
 from .errors import DataError
 
-REWARD = Path(__file__).parents[1] / "reward.py"
-AT_ONCE = 8
-"""Answers in flight; verl's scorer has four processes."""
-
 
 def unverifiable(answers: Iterable[str]) -> set[str]:
-    """The answers that, given as a response, do not score 1 against themselves.
+    """The answers that do not equal themselves for Math-Verify, called as verl's scorer calls it.
 
     Raises:
-        DataError: the scorer is not installed.
+        DataError: it is not installed.
     """
-    from verl.utils.import_utils import load_extern_object
-
     try:
-        compute_score = load_extern_object(str(REWARD), "compute_score")
+        from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
     except ImportError as error:
-        raise DataError(f"answers cannot be checked: {error}") from error
-    distinct = list(dict.fromkeys(answers))
+        raise DataError("Math-Verify, which checks the answers, is missing: pip install math-verify") from error
 
     def right(answer: str) -> bool:
-        return compute_score("", rf"\boxed{{{answer}}}", answer)["score"] == 1
+        box = rf"\boxed{{{answer}}}"
+        truths = parse(box, [LatexExtractionConfig()])
+        responses = parse(box, [ExprExtractionConfig(), LatexExtractionConfig()])
+        return any(verify(truth, response) for response in responses for truth in truths)
 
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return {answer for answer, is_right in zip(distinct, threads.map(right, distinct), strict=True) if not is_right}
+    distinct = list(dict.fromkeys(answers))
+    shown = track(distinct, "checking answers", console=Console(stderr=True), transient=True)
+    return {answer for answer in shown if not right(answer)}

@@ -10,8 +10,8 @@ from typing import Any
 from verl_nthr.files import write_whole
 
 from .errors import DataError
-from .selection import Problem, Selection
-from .sets import MathSet
+from .math_set import MathSet, Problem
+from .selection import Selection
 from .templates import Template
 
 

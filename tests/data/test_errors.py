@@ -1,0 +1,111 @@
+"""Bad input: one line that names the option or file and the way out, exit code 2, and no file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+
+from data.preparation.errors import DataError
+from data.preparation.lengths import TokenCounter
+from tests.data.commands import refused, run, write_jsonl
+from tests.data.rows import EVALUATION, TRAINING
+
+
+def text_file(folder: Path, name: str, content: str) -> Path:
+    (folder / name).write_text(content, encoding="utf-8")
+    return folder / name
+
+
+GOOD_LINE = '{"problem": "What is 1 + 1?", "answer": "2"}\n'
+BAD_SOURCES: dict[str, tuple[Any, str]] = {
+    "nowhere": (lambda folder: folder / "none.jsonl", "does not exist"),
+    "type": (lambda folder: text_file(folder, "rows.csv", "a,b"), "unknown type; --source and --against take .parquet"),
+    "folder": (lambda folder: folder, "has no train.parquet or train.jsonl or train.json; give a file"),
+    "empty": (lambda folder: text_file(folder, "rows.jsonl", "\n"), "is empty; give another --source"),
+    "parquet": (lambda folder: text_file(folder, "rows.parquet", "{}"), "cannot be read as parquet"),
+    "line": (
+        lambda folder: text_file(folder, "rows.jsonl", '{"problem": "x", "answer": 1}\n{"a"'),
+        "rows.jsonl:2 is no",
+    ),
+    "no list": (lambda folder: text_file(folder, "rows.json", "{}"), "an object a line is named .jsonl"),
+    "no object": (lambda folder: text_file(folder, "rows.jsonl", "[]"), "rows.jsonl:1 is no JSON object"),
+    "problem": (
+        lambda folder: write_jsonl(folder / "rows.jsonl", [{"text": "1", "answer": 1}]),
+        "no column for the problem of deepscaler: it has text, answer; name the one that holds it problem or question",
+    ),
+    "answer": (
+        lambda folder: write_jsonl(folder / "rows.jsonl", [{"problem": "1", "result": 1}]),
+        "no column for the answer of deepscaler: it has problem, result; name the one that holds it answer or Answer",
+    ),
+    "nothing left": (
+        lambda folder: write_jsonl(folder / "rows.jsonl", [{"problem": "1", "answer": ""}]),
+        "nothing is left of the 1 rows",
+    ),
+    "saved": (
+        lambda folder: text_file(folder, "state.json", "{}").parent,
+        "is not a folder that datasets saved whole",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SOURCES)
+def test_bad_sources(case: str, tmp_path: Path) -> None:
+    write, complaint = BAD_SOURCES[case]
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    message = refused("deepscaler", "--source", write(folder), "--local_save_dir", tmp_path / "out")
+    assert message.startswith("deepscaler.py: ")
+    assert complaint in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_network(tmp_path: Path) -> None:
+    message = refused("gsm8k", "--local_save_dir", tmp_path / "out")
+    assert "openai/gsm8k (main) cannot be loaded from the hub" in message
+    assert "give its file or folder as --source" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_written_if_one_of_several_sets_is_bad(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "raw" / "aime24.jsonl", EVALUATION["aime24"])
+    write_jsonl(tmp_path / "raw" / "aime25.jsonl", [{"text": "1"}])
+    sets = ("--source", tmp_path / "raw", "--sets", "aime24,aime25")
+    assert "aime25.jsonl has no column" in refused("evaluation", *sets, "--local_save_dir", tmp_path / "out")
+    (tmp_path / "raw" / "aime25.jsonl").unlink()
+    message = refused("evaluation", *sets, "--local_save_dir", tmp_path / "out")
+    assert "has none of aime25, aime25.parquet, aime25.jsonl, aime25.json; put aime25 there" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_options(tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "rows.jsonl", TRAINING["deepscaler"])
+    words = write_jsonl(tmp_path / "words.jsonl", [{"text": "1"}])
+    blank = write_jsonl(tmp_path / "blank.jsonl", [])
+    for options, complaint in [
+        (("--against", tmp_path / "none"), "--against"),
+        (("--against", words), "has a row with no problem"),
+        (("--against", blank), "holds no problem"),
+        (("--json", tmp_path / "rows.jsonl" / "summary.json"), "cannot be written"),
+    ]:
+        message = refused("deepscaler", "--source", rows, "--local_save_dir", tmp_path / "out", *options)
+        assert complaint in message
+        assert str(options[1]) in message
+    for options in [("--ngram", "-1"), ("--samples", "0"), ("--template", "gpt-2")]:
+        finished = run("deepscaler", "--source", rows, "--local_save_dir", tmp_path / "out", *options)
+        assert (finished.returncode, options[0] in finished.stderr) == (2, True)
+    finished = run("evaluation", "--sets", "aime24,aime23", "--local_save_dir", tmp_path / "out")
+    assert (finished.returncode, "aime23: the sets are aime24, amc23" in finished.stderr) == (2, True)
+
+
+def test_bad_tokenizers(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"--tokenizer {tmp_path} cannot be loaded"):
+        TokenCounter(str(tmp_path))
+    bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, unk_token="a")))
+    bare.save_pretrained(tmp_path)
+    with pytest.raises(DataError, match=f"--tokenizer {tmp_path} has no chat template"):
+        TokenCounter(str(tmp_path))
