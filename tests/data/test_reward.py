@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,8 +17,14 @@ from tests.data.commands import SCRIPTS
 from tests.data.rows import GOLDEN
 
 WRONG = r"I think that it is $\boxed{123456}$."
-OWN_SCORER = ["math_levels", "math500", "dapo17k", "aime24", "aime25"]
-"""The sets that verl's own routing sends to a scorer that reads a box."""
+VERLS_SCORER = {
+    "math_levels": "math_reward",
+    "math500": "math_reward",
+    "dapo17k": "math_dapo",
+    "aime24": "math_dapo",
+    "aime25": "math_dapo",
+}
+"""By script or set, where verl's own routing sends it; it refuses the others."""
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +90,16 @@ def test_an_answer_is_verifiable_if_it_scores_1_against_itself(reward: Callable[
     assert not unverifiable(verifiable)
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_without_it_verl_scores_or_refuses(name: str) -> None:
-    golden = GOLDEN[name]
-    if name not in OWN_SCORER:
-        with pytest.raises(NotImplementedError):
-            score(default_compute_score, golden, WRONG)
-        return
-    right = score(default_compute_score, golden, boxed(golden["ground_truth"]))
-    wrong = score(default_compute_score, golden, WRONG)
-    if isinstance(right, dict):
-        assert (right["score"], right["acc"], wrong["score"], wrong["acc"]) == (1.0, True, -1.0, False)
-    else:
-        assert (right, wrong) == (1.0, 0.0)
+@pytest.mark.parametrize("name", VERLS_SCORER)
+def test_without_it_verl_scores(name: str) -> None:
+    golden, scorer = GOLDEN[name], importlib.import_module(f"verl.utils.reward_score.{VERLS_SCORER[name]}")
+    for response, right in ((boxed(golden["ground_truth"]), True), (WRONG, False)):
+        found = score(default_compute_score, golden, response)
+        assert found == scorer.compute_score(response, golden["ground_truth"])
+        assert (found["acc"] if isinstance(found, dict) else found) == right
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN.keys() - VERLS_SCORER.keys()))
+def test_without_it_verl_refuses(name: str) -> None:
+    with pytest.raises(NotImplementedError, match=GOLDEN[name]["data_source"]):
+        score(default_compute_score, GOLDEN[name], WRONG)

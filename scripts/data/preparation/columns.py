@@ -28,9 +28,9 @@ def answer(value: Any) -> str:
 
 
 def integer(value: Any) -> str:
-    """An answer that is an integer: 27.0, "027" and 27 are all "27"; any other is no answer."""
-    written = answer(value)
-    return str(int(written.removesuffix(".0"))) if re.fullmatch(r"-?\d+(\.0)?", written) else ""
+    """An answer that is an integer: 27, 27.0, "027" and "27^\\circ" are all "27"; any other is no answer."""
+    number = re.fullmatch(r"(-?\d+)(?:\.0)?(?:\^\{?\\circ\}?)?", answer(value))
+    return str(int(number[1])) if number else ""
 
 
 def after_hashes(value: Any) -> str:

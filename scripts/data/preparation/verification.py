@@ -28,5 +28,6 @@ def unverifiable(answers: Iterable[str]) -> set[str]:
         return any(verify(truth, response) for response in responses for truth in truths)
 
     distinct = list(dict.fromkeys(answers))
-    shown = track(distinct, "checking answers", console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    shown = track(distinct, "checking answers", console=console, transient=True, disable=not console.is_terminal)
     return {answer for answer in shown if not right(answer)}

@@ -1,0 +1,72 @@
+"""Problems and answers as the sets write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from data.preparation import columns
+from tests.data.rows import DAPO_PROMPT
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(27, "27"), (27.0, "27"), ("027", "27"), (r"$27^\circ$", "27"), (r"27^{\circ}", "27"), ("-1.0", "-1")],
+)
+def test_an_integer(value: Any, expected: str) -> None:
+    assert columns.integer(value) == expected
+
+
+@pytest.mark.parametrize("value", ["", None, "27.5", "1/2", "B", "27.05", "2 7"])
+def test_no_integer(value: Any) -> None:
+    assert columns.integer(value) == ""
+
+
+@pytest.mark.parametrize(
+    ("solution", "expected"),
+    [
+        (r"First $\boxed{1}$, then $\boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
+        (r"So $\boxed 7$ it is.", "7"),
+        (r"It costs $\boxed{\$5}$.", r"\$5"),
+        (r"Nothing: $\boxed{}$.", ""),
+        (r"Cut off: $\boxed{\frac{1", ""),
+        (r"Framed: \fbox{7}", ""),
+        ("No box.", ""),
+        (None, ""),
+    ],
+)
+def test_the_last_box(solution: str | None, expected: str) -> None:
+    assert columns.boxed(solution) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("a #### b\n#### 1,234", "1234"), ("#### -5 ", "-5"), ("1234", ""), ("####", ""), (None, "")],
+)
+def test_after_hashes(value: str | None, expected: str) -> None:
+    assert columns.after_hashes(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("$x$", "x"), (["$69$", "$84$"], "69, 84"), (r"\$5", r"\$5"), (0, "0"), ([], ""), (None, "")],
+)
+def test_a_final_answer(value: Any, expected: str) -> None:
+    assert columns.answer(value) == expected
+
+
+@pytest.mark.parametrize("problem", ["How many?", "Two\nlines", "Write Answer: 5."])
+def test_the_instructions_of_dapo_are_taken_off(problem: str) -> None:
+    system = {"role": "system", "content": "Be brief."}
+    chat = [system, {"role": "user", "content": DAPO_PROMPT.format(problem)}]
+    assert columns.dapo_problem(chat) == problem
+    assert columns.dapo_problem(problem) == problem
+    assert columns.dapo_problem([system]) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [({"ground_truth": 34, "style": "rule"}, "34"), ({"style": "rule"}, ""), ("34", "")]
+)
+def test_the_ground_truth(value: Any, expected: str) -> None:
+    assert columns.ground_truth(value) == expected
