@@ -95,6 +95,7 @@ def test_bad_options(tmp_path: Path) -> None:
         message = refused("deepscaler", "--source", rows, "--local_save_dir", tmp_path / "out", *options)
         assert complaint in message
         assert str(options[1]) in message
+        assert not (tmp_path / "out").exists()
     for options in [("--ngram", "-1"), ("--samples", "0"), ("--template", "gpt-2")]:
         finished = run("deepscaler", "--source", rows, "--local_save_dir", tmp_path / "out", *options)
         assert (finished.returncode, options[0] in finished.stderr) == (2, True)

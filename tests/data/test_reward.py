@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import runpy
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +15,7 @@ from omegaconf import OmegaConf
 from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.utils.reward_score import default_compute_score, math_verify
 
+from data.preparation.errors import DataError
 from data.preparation.verification import unverifiable
 from tests.data.commands import SCRIPTS
 from tests.data.rows import GOLDEN
@@ -88,6 +92,35 @@ def test_an_answer_is_verifiable_if_it_scores_1_against_itself(reward: Callable[
     assert unverifiable(answers) == {answer for answer in answers if scores[answer] == 0}
     assert {"", r"\text{}", "}{"} <= unverifiable(answers)
     assert not unverifiable(verifiable)
+
+
+def test_it_waits_for_the_scorer_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def answer(response: str, truth: str, timeout: float = 30.0) -> float:
+        asked.append((response, timeout))
+        return 1.0
+
+    monkeypatch.setattr(math_verify, "compute_score", answer)
+    compute_score = runpy.run_path(str(SCRIPTS / "reward.py"))["compute_score"]
+    for response in ("a", "b"):
+        compute_score("", response, "a")
+    assert asked == [(r"\boxed{1}", 600.0), ("a", 30.0), ("b", 30.0)]
+
+
+def test_a_scorer_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(math_verify, "compute_score", lambda *_, **__: 0.0)
+    with pytest.raises(RuntimeError, match="did not find 1 equal to 1"):
+        runpy.run_path(str(SCRIPTS / "reward.py"))["compute_score"]("", "1", "1")
+
+
+def test_without_math_verify(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+    with pytest.raises(DataError, match="pip install math-verify"):
+        unverifiable(["1"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ImportError, match="pip install math-verify"):
+        runpy.run_path(str(SCRIPTS / "reward.py"))
 
 
 @pytest.mark.parametrize("name", VERLS_SCORER)

@@ -42,9 +42,8 @@ def prepare_training(math_set: MathSet, description: str, levels: Sequence[int] 
     parser = _parser(description, math_set.name)
     parser.add_argument(
         "--against",
-        type=Path,
+        type=_path,
         nargs="+",
-        default=[],
         metavar="PATH",
         help="evaluation files, or folders of them, whose problems are removed from the training split",
     )
@@ -83,7 +82,6 @@ def prepare_evaluation(description: str) -> int:
     )
     args = parser.parse_args()
     folders = {each: args.local_save_dir / each.name for each in args.sets}
-    args.against = []
     return _run(parser.prog, folders, {"test": Settings(keep=frozenset(args.keep))}, args)
 
 
@@ -112,7 +110,7 @@ def _parser(description: str, name: str) -> argparse.ArgumentParser:
         )
     parser.add_argument("--rejects", type=_path, metavar="FILE", help="write every dropped row to this file (JSONL)")
     parser.add_argument("--json", type=_path, metavar="FILE", help="write the summary to this file")
-    parser.set_defaults(keep=[])
+    parser.set_defaults(keep=[], against=[])
     return parser
 
 
@@ -156,7 +154,7 @@ def _prepare(
         extra[args.rejects] = rejects(selections)
     if args.json:
         extra[args.json] = json.dumps({"files": summaries}, indent=1, allow_nan=False).encode()
-    write_files(files | extra)
+    write_files(extra | files)
     if args.hdfs_dir:
         copy_to_hdfs(files, args.local_save_dir, args.hdfs_dir)
     return summaries

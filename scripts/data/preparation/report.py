@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +36,7 @@ def summary(selection: Selection, characters: Sequence[int], tokens: Sequence[in
 def quantiles(lengths: Sequence[int]) -> dict[str, int]:
     """The smallest length that at least the given share of the prompts does not exceed."""
     ordered = sorted(lengths)
-    return {name: ordered[max(0, -int(-share * len(ordered) // 1) - 1)] for name, share in QUANTILES.items()}
+    return {name: ordered[max(0, math.ceil(share * len(ordered)) - 1)] for name, share in QUANTILES.items()}
 
 
 def print_summaries(summaries: dict[str, dict[str, Any]], console: Console) -> None:
