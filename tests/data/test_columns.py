@@ -58,8 +58,8 @@ def test_a_final_answer(value: Any, expected: str) -> None:
 
 @pytest.mark.parametrize("problem", ["How many?", "Two\nlines", "Write Answer: 5."])
 def test_the_instructions_of_dapo_are_taken_off(problem: str) -> None:
-    system = {"role": "system", "content": "Be brief."}
-    chat = [system, {"role": "user", "content": DAPO_PROMPT.format(problem)}]
+    system, example = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 1 + 1?"}
+    chat = [system, example, {"role": "user", "content": DAPO_PROMPT.format(problem)}]
     assert columns.dapo_problem(chat) == problem
     assert columns.dapo_problem(problem) == problem
     assert columns.dapo_problem([system]) == ""
