@@ -18,6 +18,8 @@ from tests.integration.dumps import check_advantages, check_weights, load_model,
 from tests.integration.runs import nthr, train
 from tests.integration.test_options import stock
 from tests.toy import make_tokenizer, make_toy
+from verl_nthr.integration.igrpo_options import check_agent_loops
+from verl_nthr.integration.options import NTHRConfigError
 
 LOOPS = Path(__file__).parents[2] / "verl_nthr" / "config" / "igrpo.yaml"
 PROMPT_LENGTH, RESPONSE_LENGTH = 160, 8
@@ -172,23 +174,56 @@ def test_prompts_with_images_are_refused(config: DictConfig, rewards: RewardWork
         loop._with_draft([{"role": "user", "content": [{"type": "image"}]}], "draft")
 
 
+def with_loops(folder: Path, text: str) -> str:
+    """The setting that gives verl a file of agent loops."""
+    (folder / "loops.yaml").write_text(text)
+    return f"actor_rollout_ref.rollout.agent.agent_loop_config_path={folder / 'loops.yaml'}"
+
+
+ROOM = ["data.max_prompt_length=160", "data.max_response_length=8"]
+
+
 @pytest.mark.parametrize(
-    ("overrides", "options", "message"),
+    ("options", "overrides", "message"),
     [
-        ({}, {"drafts": 0}, "drafts=0: use 1 or more"),
-        ({}, {"template": "{draft}"}, r"template='\{draft\}': it needs both \{prompt\} and \{draft\}"),
-        ({"data.max_prompt_length": 8}, {}, r"data\.max_prompt_length=8 has no room .* data\.max_response_length=8"),
-        ({"reward.reward_model.enable": True}, {}, r"set reward\.reward_model\.enable_resource_pool=True"),
+        ("drafts: 0", ROOM, "drafts=0: use a whole number from 1 on"),
+        ("drafts: 1.5", ROOM, r"drafts=1\.5: use a whole number"),
+        ("draft: 2", ROOM, r"draft=2 is no option; did you mean drafts\?"),
+        ('template: "{draft}"', ROOM, r"template='\{draft\}': use a text with \{prompt\} and \{draft\} in it"),
+        ('template: "{prompt} {draft} {}"', ROOM, r"use a text with .* \{\{ and \}\} for other braces"),
+        (
+            "",
+            ["data.max_prompt_length=8", "data.max_response_length=8"],
+            "max_prompt_length=8 has no room .* =8 tokens",
+        ),
+        ("", [*ROOM, "reward.reward_model.enable=True"], r"set reward\.reward_model\.enable_resource_pool=True"),
+        ("", [*ROOM, "trainer.use_v1=False"], r"trainer\.use_v1=False: the legacy trainer spreads a group"),
     ],
 )
-def test_what_cannot_work_is_refused(
-    config: DictConfig, overrides: dict[str, Any], options: dict[str, Any], message: str
+def test_what_cannot_work_is_refused_before_ray_starts(
+    tmp_path: Path, options: str, overrides: list[str], message: str
 ) -> None:
-    for key, value in overrides.items():
-        OmegaConf.update(config, key, value)
-    servers = Servers(make_tokenizer())
-    with pytest.raises(Exception, match=message):
-        make_loop(config, servers, **options)
+    loops = with_loops(tmp_path, LOOPS.read_text() + f"  {options}\n")
+    with pytest.raises(NTHRConfigError, match=message):
+        check_agent_loops(stock(loops, *overrides))
+
+
+def test_what_works_is_not_refused(tmp_path: Path) -> None:
+    separate = ["reward.reward_model.enable=True", "reward.reward_model.enable_resource_pool=True"]
+    template = '  drafts: 1\n  template: "{prompt} {{}} {draft}"\n'
+    check_agent_loops(stock(with_loops(tmp_path, LOOPS.read_text() + template), *ROOM, *separate))
+    check_agent_loops(stock(f"actor_rollout_ref.rollout.agent.agent_loop_config_path={LOOPS}", *ROOM))
+    others = "- name: others\n  _target_: others.Loop\n  drafts: 0\n"
+    check_agent_loops(stock(with_loops(tmp_path, others), "data.max_prompt_length=8"))
+    check_agent_loops(stock("data.max_prompt_length=8"))
+
+
+def test_verls_validation_includes_it(tmp_path: Path) -> None:
+    from verl.utils.config import validate_config
+
+    config = stock(with_loops(tmp_path, LOOPS.read_text() + "  drafts: 0\n"), *ROOM)
+    with pytest.raises(NTHRConfigError, match="drafts=0"):
+        validate_config(config, use_reference_policy=False, use_critic=False)
 
 
 LOGGED_REWARD = """

@@ -19,42 +19,27 @@ from verl import DataProto
 from verl.experimental.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
-TEMPLATE = "{prompt}\n\nA previous attempt:\n{draft}\n\nSolve it again, and improve on this attempt."
+from verl_nthr.integration.igrpo_options import DraftOptions
 
 _best_drafts: WeakValueDictionary[str, asyncio.Task[str]] = WeakValueDictionary()
 """By uid: verl runs all sessions of a prompt in one process, and each holds its group's task while it runs."""
 
 
 class IGRPO(SingleTurnAgentLoop):
-    """Sample ``drafts`` responses to a prompt once for its whole group, and answer the prompt with the best one in it.
+    """Sample drafts of a prompt once for its whole group, and answer the prompt with the best one in it.
 
     Args:
-        drafts: drafts a prompt; ``actor_rollout_ref.rollout.n`` is the number of responses that are trained on.
-        template: the last message with the draft, from ``{prompt}``, which is that message, and ``{draft}``. The
-            default wording is this package's.
+        **kwargs: verl's own, and the options of :class:`verl_nthr.integration.igrpo_options.DraftOptions`.
 
     Raises:
-        ValueError: a bad option, or a configuration with which no draft can be scored or shown.
+        ValueError: a bad option.
     """
 
-    def __init__(self, *args: Any, drafts: int = 4, template: str = TEMPLATE, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, drafts: int = DraftOptions.drafts, template: str = DraftOptions.template, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        if drafts < 1:
-            raise ValueError(f"igrpo: drafts={drafts}: use 1 or more")
-        if not all(place in template for place in ("{prompt}", "{draft}")):
-            raise ValueError(f"igrpo: template={template!r}: it needs both {{prompt}} and {{draft}}")
-        if self.prompt_length <= self.response_length:
-            raise ValueError(
-                f"igrpo: data.max_prompt_length={self.prompt_length} has no room for a prompt and a draft of "
-                f"data.max_response_length={self.response_length} tokens; raise it"
-            )
-        reward_model = self.config.reward.reward_model
-        if reward_model.enable and not reward_model.enable_resource_pool:
-            raise ValueError(
-                "igrpo: a colocated reward model scores nothing while responses are sampled; set "
-                "reward.reward_model.enable_resource_pool=True or use a reward function"
-            )
-        self.drafts, self.template = drafts, template
+        self.options = DraftOptions(drafts, template)
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """A response to the prompt with its group's best draft; ``kwargs`` are the data set's columns and ``uid``."""
@@ -68,7 +53,7 @@ class IGRPO(SingleTurnAgentLoop):
     async def _best_draft(self, sampling_params: dict[str, Any], columns: dict[str, Any]) -> str:
         """The text of the draft of the highest reward, the first of several."""
         sample = super().run
-        drafts = await asyncio.gather(*(sample(sampling_params, **columns) for _ in range(self.drafts)))
+        drafts = await asyncio.gather(*(sample(sampling_params, **columns) for _ in range(self.options.drafts)))
         rewards = await asyncio.gather(*(self._reward(draft, columns) for draft in drafts))
         best = drafts[int(np.argmax(rewards))]
         return self.tokenizer.decode(best.response_ids, skip_special_tokens=True)
@@ -97,7 +82,7 @@ class IGRPO(SingleTurnAgentLoop):
         *earlier, last = raw_prompt
         if not isinstance(last["content"], str):
             raise ValueError("igrpo: prompts with images, videos or audio are not covered; use single_turn_agent")
-        return [*earlier, last | {"content": self.template.format(prompt=last["content"], draft=draft)}]
+        return [*earlier, last | {"content": self.options.with_draft(last["content"], draft)}]
 
     def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
         """verl cuts the beginning of a long prompt off, where the question is."""

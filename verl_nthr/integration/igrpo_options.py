@@ -1,0 +1,121 @@
+"""The options of iGRPO's agent loop, checked on the driver before Ray starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import wrapt
+from omegaconf import DictConfig, OmegaConf
+
+from verl_nthr.integration.options import NTHRConfigError
+
+TARGET = "verl_nthr.integration.igrpo.IGRPO"
+LOOPS_FILE = "actor_rollout_ref.rollout.agent.agent_loop_config_path"
+
+
+@dataclass(frozen=True)
+class DraftOptions:
+    """Options of iGRPO; every field is a key beside ``_target_`` in the file of agent loops.
+
+    Raises:
+        ValueError: a bad value, or an option of another type.
+    """
+
+    drafts: int = 4
+    """Drafts a prompt; ``actor_rollout_ref.rollout.n`` is the number of responses that are trained on."""
+
+    template: str = "{prompt}\n\nA previous attempt:\n{draft}\n\nSolve it again, and improve on this attempt."
+    """The last message with the draft in it, from ``{prompt}``, which is that message, and ``{draft}``. The default
+    wording is this package's."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.drafts, bool) or not isinstance(self.drafts, int) or self.drafts < 1:
+            raise ValueError(f"igrpo: drafts={self.drafts!r}: use a whole number from 1 on")
+        try:
+            shown = self.with_draft("\0prompt", "\0draft")
+        except (AttributeError, IndexError, KeyError, ValueError):
+            shown = ""
+        if "\0prompt" not in shown or "\0draft" not in shown:
+            raise ValueError(
+                f"igrpo: template={self.template!r}: use a text with {{prompt}} and {{draft}} in it, and {{{{ and }}}} "
+                "for other braces"
+            )
+
+    def with_draft(self, prompt: str, draft: str) -> str:
+        """A message with a draft in it."""
+        return self.template.format(prompt=prompt, draft=draft)
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> DraftOptions:
+        """From an entry of the file of agent loops.
+
+        Raises:
+            ValueError: an unknown option or a bad value.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        values = {str(name): value for name, value in entry.items() if name not in ("name", "_target_")}
+        for name, value in values.items():
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"the options are {', '.join(known)}"
+                raise ValueError(f"igrpo: {name}={value!r} is no option; {hint}")
+        return cls(**values)
+
+
+def problems(config: DictConfig) -> Iterator[str]:
+    """Why a run cannot show drafts to its prompts, one reason a line."""
+    if not OmegaConf.select(config, "trainer.use_v1", default=True):
+        yield "trainer.use_v1=False: the legacy trainer spreads a group over processes; set trainer.use_v1=True"
+    prompt, response = config.data.max_prompt_length, config.data.max_response_length
+    if prompt <= response:
+        yield (
+            f"data.max_prompt_length={prompt} has no room for a prompt and a draft of data.max_response_length="
+            f"{response} tokens; raise it"
+        )
+    reward_model = config.reward.reward_model
+    if reward_model.enable and not reward_model.enable_resource_pool:
+        yield (
+            "reward.reward_model.enable=True: a colocated reward model judges nothing while responses are sampled; set "
+            "reward.reward_model.enable_resource_pool=True, or use a reward function"
+        )
+
+
+def override_config(config_module: ModuleType) -> None:
+    """Wrap ``verl.utils.config.validate_config`` (0.9): verl makes an agent loop when the first prompt is run."""
+    wrapt.wrap_function_wrapper(config_module, "validate_config", _validate_config)
+
+
+def _validate_config(
+    wrapped: Callable[..., None], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    check_agent_loops(kwargs["config"] if "config" in kwargs else args[0])
+    wrapped(*args, **kwargs)
+
+
+def check_agent_loops(config: DictConfig) -> None:
+    """Check a whole training configuration whose file of agent loops names iGRPO.
+
+    Raises:
+        NTHRConfigError: it cannot work so; the message lists every reason.
+    """
+    path = OmegaConf.select(config, LOOPS_FILE, default=None)
+    if not path:
+        return
+    from verl.experimental.agent_loop.utils import resolve_config_path
+
+    found: list[str] = []
+    for entry in OmegaConf.load(resolve_config_path(path)):
+        if entry.get("_target_") != TARGET:
+            continue
+        try:
+            DraftOptions.from_entry(entry)
+        except ValueError as error:
+            found.append(str(error))
+        found += problems(config)
+    if found:
+        raise NTHRConfigError(f"{LOOPS_FILE}={path} cannot work:\n" + "\n".join(f"  - {problem}" for problem in found))
