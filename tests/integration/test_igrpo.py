@@ -191,11 +191,7 @@ ROOM = ["data.max_prompt_length=160", "data.max_response_length=8"]
         ("draft: 2", ROOM, r"draft=2 is no option; did you mean drafts\?"),
         ('template: "{draft}"', ROOM, r"template='\{draft\}': use a text with \{prompt\} and \{draft\} in it"),
         ('template: "{prompt} {draft} {}"', ROOM, r"use a text with .* \{\{ and \}\} for other braces"),
-        (
-            "",
-            ["data.max_prompt_length=8", "data.max_response_length=8"],
-            "max_prompt_length=8 has no room .* =8 tokens",
-        ),
+        ("", [*ROOM, "data.max_prompt_length=8"], r"max_prompt_length=8 has no room .*_length=8 tokens; raise it"),
         ("", [*ROOM, "reward.reward_model.enable=True"], r"set reward\.reward_model\.enable_resource_pool=True"),
         ("", [*ROOM, "trainer.use_v1=False"], r"trainer\.use_v1=False: the legacy trainer spreads a group"),
     ],
