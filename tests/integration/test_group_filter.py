@@ -16,7 +16,7 @@ from tests.integration.runs import nthr, train
 from tests.integration.test_options import stock
 from tests.toy import make_toy
 from verl_nthr.integration.checks import check_run
-from verl_nthr.integration.options import NTHRConfigError, NTHROptions
+from verl_nthr.integration.options import NTHRConfigError
 
 ENABLED = ["algorithm.filter_groups.enable=True", "algorithm.filter_groups.metric=reward"]
 GROUPS = {
@@ -216,7 +216,6 @@ def test_it_serves_every_estimator() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_run(config)
-    assert not NTHROptions.from_config(config.algorithm).needs_our_estimator
     with pytest.warns(UserWarning, match="on adv_estimator=grpo: .* with filter_groups, filter_groups, metric"):
         check_run(stock("algorithm.adv_estimator=grpo", *ENABLED, *ours, "+algorithm.nthr.beta=2"))
 
