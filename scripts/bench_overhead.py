@@ -25,7 +25,7 @@ from benchmarks.passes import NTHRStep, Pass
 from benchmarks.shapes import SHAPES, Shape
 from benchmarks.timing import interleaved, ratios, spread
 from verl_nthr.cli.arguments import positive_int
-from verl_nthr.integration.options import FEATURE_DEVICES
+from verl_nthr.integration.options import CHOICES
 
 NAMES = {"plain": "verl's pass", "nthr": "with NTHR", "extra_forward": "with an extra forward"}
 RANGES = ("nthr.vocabulary", "nthr.capture", "nthr.direction", "nthr.scores", "nthr.reduction")
@@ -63,7 +63,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--max-token-len", type=positive_int, metavar="N", help=f"tokens of a micro-batch ({both['max_token_len']})"
     )
     parser.add_argument(
-        "--feature-device", choices=FEATURE_DEVICES, default="auto", help="algorithm.nthr.feature_device (%(default)s)"
+        "--feature-device",
+        choices=CHOICES["feature_device"],
+        default="auto",
+        help="algorithm.nthr.feature_device (%(default)s)",
     )
     parser.add_argument("--rounds", type=positive_int, default=3, metavar="N", help="of measuring (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
-from types import ModuleType
-from typing import Any
 
-import wrapt
 from omegaconf import DictConfig
 from packaging.specifiers import SpecifierSet
 
@@ -26,18 +23,6 @@ from verl_nthr.integration.options import (
 )
 
 SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL, prereleases=True)
-
-
-def override_config(config_module: ModuleType) -> None:
-    """Wrap ``verl.utils.config.validate_config`` (0.9), which ``verl.trainer.main_ppo`` calls before it starts Ray."""
-    wrapt.wrap_function_wrapper(config_module, "validate_config", _validate_config)
-
-
-def _validate_config(
-    wrapped: Callable[..., None], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    wrapped(*args, **kwargs)
-    check_run(kwargs["config"] if "config" in kwargs else args[0])
 
 
 def check_run(config: DictConfig) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
-import wrapt
 from omegaconf import DictConfig, OmegaConf
 
 from verl_nthr.integration.options import NTHRConfigError
@@ -83,18 +81,6 @@ def problems(config: DictConfig) -> Iterator[str]:
             "reward.reward_model.enable=True: a colocated reward model judges nothing while responses are sampled; set "
             "reward.reward_model.enable_resource_pool=True, or use a reward function"
         )
-
-
-def override_config(config_module: ModuleType) -> None:
-    """Wrap ``verl.utils.config.validate_config`` (0.9): verl makes an agent loop when the first prompt is run."""
-    wrapt.wrap_function_wrapper(config_module, "validate_config", _validate_config)
-
-
-def _validate_config(
-    wrapped: Callable[..., None], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    check_agent_loops(kwargs["config"] if "config" in kwargs else args[0])
-    wrapped(*args, **kwargs)
 
 
 def check_agent_loops(config: DictConfig) -> None:

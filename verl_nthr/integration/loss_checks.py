@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
-from types import ModuleType
-from typing import Any
 
-import wrapt
 from omegaconf import DictConfig, OmegaConf
 
 from verl_nthr.integration.checks import SUPPORTED_VERL
@@ -37,18 +34,6 @@ _REQUIREMENTS: tuple[Requirement, ...] = (
     ),
     ("distillation.enabled", lambda value: not value, "distillation's loss is not covered yet; set it to False"),
 )
-
-
-def override_config(config_module: ModuleType) -> None:
-    """Wrap ``verl.utils.config.validate_config`` (0.9): verl's own refusal of an option would name no way out."""
-    wrapt.wrap_function_wrapper(config_module, "validate_config", _validate_config)
-
-
-def _validate_config(
-    wrapped: Callable[..., None], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    check_loss_terms(kwargs["config"] if "config" in kwargs else args[0])
-    wrapped(*args, **kwargs)
 
 
 def check_loss_terms(config: DictConfig) -> None:

@@ -17,21 +17,18 @@ from verl_nthr.integration import (
     checks,
     estimators,
     group_filter,
-    igrpo_options,
-    loss_checks,
     loss_columns,
     loss_terms,
     monitor,
     trainer,
+    validation,
     worker,
 )
 
 logger = logging.getLogger(__name__)
 
 HOOKS: tuple[tuple[str, Callable[[ModuleType], None]], ...] = (
-    ("verl.utils.config", checks.override_config),
-    ("verl.utils.config", loss_checks.override_config),
-    ("verl.utils.config", igrpo_options.override_config),
+    ("verl.utils.config", validation.override_config),
     ("verl.trainer.ppo.core_algos", estimators.register),
     ("verl.trainer.ppo.v1.trainer_base", monitor.override_trainer_base),
     ("verl.trainer.ppo.v1.trainer_base", group_filter.override_trainer_base),
