@@ -1,24 +1,22 @@
-"""Updates of the actor with loss terms: in verl's worker, and in one piece by Hugging Face and autograd."""
+"""Updates of the actor with loss terms by verl's real worker, in processes of their own."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
-from tests.integration.passes import TEMPERATURE, Case, Rows, make_data
+from tests.integration.passes import Case, Rows, make_data
 from tests.integration.references import forward
 from verl_nthr.integration.columns import CORRECT
 from verl_nthr.integration.loss_options import LOSS_TERMS, PRESERVED, LossTerms
 
-CLIP_LOW, CLIP_HIGH = 0.2, 0.2
 NORM = "norm of all gradients"
 
 
@@ -83,29 +81,49 @@ class Update:
         return f"{self.case}, {len(self.shares)} replicas, mini-batches of {self.mini_batch}"
 
 
+Run = tuple[str, LossTerms | None]
+"""verl's loss mode, and terms."""
+
+
 def run_updates(
-    rank: int, models: str, targets: Targets, updates: Sequence[Update], runs: Sequence[tuple[str, LossTerms | None]]
+    rank: int, models: str, targets: Targets, updates: Sequence[Update], runs: Sequence[Run]
 ) -> list[list[dict[str, Any]]]:
-    """For every update and every pair of a loss mode and terms: gradients of all mini-batches, and metrics."""
-    os.environ |= {"VERL_PLATFORM": "cpu", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    return [_run_update(models, targets, update, runs) for update in updates]
+    """By update and run, what :func:`run_update` says of verl's FSDP engine."""
+    os.environ["VERL_PLATFORM"] = "cpu"
+    from tests.integration import varlen_attention
+    from tests.integration.fsdp import configs
+
+    answers = []
+    for update in updates:
+        if update.case.ulysses > 1:
+            varlen_attention.install()
+        answers.append(run_update(configs(models, update.case), full_gradients, targets, update, runs))
+    return answers
 
 
-def _run_update(
-    models: str, targets: Targets, update: Update, runs: Sequence[tuple[str, LossTerms | None]]
+def run_update(
+    configs: dict[str, Any],
+    gradients_of: Callable[[Any], dict[str, Any]],
+    targets: Targets,
+    update: Update,
+    runs: Sequence[Run],
 ) -> list[dict[str, Any]]:
+    """For every run: the gradients of all mini-batches by one of verl's workers, which makes no step, and its metrics.
+
+    Args:
+        configs: verl's configs of the worker.
+        gradients_of: reads the gradients of an engine.
+        targets: the batch.
+        update: how it is cut.
+        runs: what is run, one after the other.
+    """
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     from verl.utils import tensordict_utils as tu
     from verl.workers.config import ActorConfig, PolicyLossConfig, TrainingWorkerConfig
     from verl.workers.engine_workers import TrainingWorker
     from verl.workers.utils.losses import ppo_loss
 
-    from tests.integration import varlen_attention
-    from tests.integration.fsdp import configs
-
-    case = update.case
-    if case.ulysses > 1:
-        varlen_attention.install()
-    worker = TrainingWorker(TrainingWorkerConfig(model_type="language_model", **configs(models, case)))
+    worker = TrainingWorker(TrainingWorkerConfig(model_type="language_model", **configs))
     worker.reset()
     engine = worker.engine
     mine = update.shares[engine.get_data_parallel_rank()]
@@ -118,7 +136,7 @@ def _run_update(
         return forward_backward(data, loss_function, forward_only=forward_only)
 
     def keep_gradients() -> Tensor:
-        gradients.append(full_gradients(engine.module))
+        gradients.append(gradients_of(engine))
         return torch.zeros(())
 
     engine.forward_backward_batch, engine.optimizer_step = keep_loss_function, keep_gradients
@@ -126,14 +144,10 @@ def _run_update(
     for loss_mode, terms in runs:
         gradients.clear()
         loss_functions.clear()
-        config = ActorConfig(
-            strategy=case.strategy,
-            rollout_n=1,
-            ppo_micro_batch_size_per_gpu=1,
-            policy_loss=PolicyLossConfig(loss_mode=loss_mode),
-        )
+        policy_loss = PolicyLossConfig(loss_mode=loss_mode)
+        config = ActorConfig(strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1, policy_loss=policy_loss)
         worker.set_loss_fn(partial(ppo_loss, config=config))
-        output = worker.train_mini_batch(make_update(targets, mine, case, terms, update.mini_batch))
+        output = worker.train_mini_batch(make_update(targets, mine, update.case, terms, update.mini_batch))
         answers.append(
             {
                 "gradients": gradients.copy(),
@@ -144,50 +158,8 @@ def _run_update(
     return answers
 
 
-def full_gradients(module: Any) -> dict[str, Any]:
+def full_gradients(engine: Any) -> dict[str, Any]:
     """By parameter, its gradient as a numpy array, gathered from all ranks; of FSDP1, the norm of all alone."""
-    if hasattr(module, "clip_grad_norm_"):
-        return {NORM: module.clip_grad_norm_(float("inf")).numpy()}
-    return {name: parameter.grad.full_tensor().numpy().copy() for name, parameter in module.named_parameters()}
-
-
-@cache
-def reference(model_folder: Path, targets: Targets, chosen: tuple[int, ...]) -> dict[str, Any]:
-    """Of the mini-batch ``chosen``: gradients of policy loss, mean NLL and LLDS by parameter, values, open gates.
-
-    "llds_all" is LLDS over the tokens of all responses.
-    """
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float64, attn_implementation="eager")
-    rows = targets.rows
-    # a term that is empty is a function of the model too
-    zero = 0.0 * next(model.parameters()).sum()
-    sums = {"policy": zero, "nll": zero, "llds": zero}
-    tokens, gates = {"policy": 0, "nll": 0, "llds": 0}, []
-    for i in chosen:
-        prompt, answer, mask = rows.prompts[i], rows.responses[i], rows.masks[i]
-        logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
-        log_softmax = torch.log_softmax(logits / TEMPERATURE, -1)
-        log_probs = [log_softmax[k, answer[k]] for k in range(len(answer)) if mask[k]]
-        old = [targets.old_log_probs[i][k] for k in range(len(answer)) if mask[k]]
-        for log_prob, old_log_prob in zip(log_probs, old, strict=True):
-            ratio, advantage = (log_prob - old_log_prob).exp(), targets.advantages[i]
-            clipped = ratio.clamp(1 - CLIP_LOW, 1 + CLIP_HIGH)
-            sums["policy"] = sums["policy"] + torch.maximum(-advantage * ratio, -advantage * clipped)
-        tokens["policy"] += len(old)
-        if rows.correct[i]:
-            sums["nll"] = sums["nll"] - sum(log_probs)
-            tokens["nll"] += len(old)
-        if targets.preserved[i]:
-            falls = [old_log_prob - log_prob for log_prob, old_log_prob in zip(log_probs, old, strict=True)]
-            tokens["llds"] += len(old)
-            gates.append(sum(falls).item() > 0)
-            if gates[-1]:
-                sums["llds"] = sums["llds"] + sum(fall for fall in falls if fall > 0)
-    values = {name: total / max(tokens[name], 1) for name, total in sums.items()}
-    values["llds_all"] = sums["llds"] / tokens["policy"]
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    gradients = {}
-    for name, value in values.items():
-        found = torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True)
-        gradients[name] = {key: gradient.numpy() for key, gradient in zip(names, found, strict=True)}
-    return {"gradients": gradients, "values": {name: value.item() for name, value in values.items()}, "gates": gates}
+    if hasattr(engine.module, "clip_grad_norm_"):
+        return {NORM: engine.module.clip_grad_norm_(float("inf")).numpy()}
+    return {name: parameter.grad.full_tensor().numpy().copy() for name, parameter in engine.module.named_parameters()}
