@@ -140,8 +140,8 @@ def test_a_filter_that_drops_groups_with_a_signal_warns(estimator: str, dropped:
     assert message is None or re.search(message, texts[0])
 
 
-def test_options_of_correctness_have_an_effect_on_loss_terms_of_any_estimator() -> None:
-    settings = ["algorithm.nthr.reward_threshold=0", f"{ACTOR}.policy_loss.llds_coef=0.1"]
+def test_options_of_correctness_have_an_effect_on_positive_nll_with_any_estimator() -> None:
+    settings = ["algorithm.nthr.reward_threshold=0", f"{ACTOR}.policy_loss.positive_nll_coef=0.1"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_run(configured("grpo", *settings))

@@ -48,12 +48,12 @@ def _problems(config: DictConfig) -> Iterator[str]:
     except NTHRConfigError as error:
         yield str(error)
     is_monitored, is_filtered = options.monitor_freq > 0, options.filter_groups != HOMOGENEOUS
-    has_loss_terms = LossTerms.from_config(config.actor_rollout_ref.actor.policy_loss).is_active
-    if estimator is None and options.needs_our_estimator(has_loss_terms=has_loss_terms):
+    terms = LossTerms.from_config(config.actor_rollout_ref.actor.policy_loss)
+    if estimator is None and options.needs_our_estimator(has_positive_nll=terms.positive_nll_coef > 0):
         warnings.warn(
             f"options of algorithm.nthr without effect on adv_estimator={config.algorithm.adv_estimator}: with "
             f"monitor_freq, {', '.join(MONITOR_OPTIONS)} serve every estimator, with filter_groups, "
-            f"{', '.join(FILTER_OPTIONS)} do, with loss terms {', '.join(CORRECTNESS_OPTIONS)}, the others "
+            f"{', '.join(FILTER_OPTIONS)} do, with positive NLL {', '.join(CORRECTNESS_OPTIONS)}, the others "
             f"{', '.join(ESTIMATORS)}",
             stacklevel=4,
         )

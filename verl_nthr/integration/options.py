@@ -117,15 +117,15 @@ class NTHROptions:
         if self.token_dump_dir is not None and not isinstance(self.token_dump_dir, str):
             raise ValueError(f"token_dump_dir={self.token_dump_dir!r}: use a path or null")
 
-    def needs_our_estimator(self, *, has_loss_terms: bool) -> bool:
+    def needs_our_estimator(self, *, has_positive_nll: bool) -> bool:
         """Whether an option is set that has no effect on verl's estimators.
 
-        The monitor, the filter of groups and the loss terms serve every estimator; where they are in use, so do their
+        The monitor, the filter of groups and the positive NLL serve every estimator; where they are in use, so do their
         options.
         """
         monitor = MONITOR_OPTIONS if self.monitor_freq > 0 else ()
         group_filter = FILTER_OPTIONS if self.filter_groups != HOMOGENEOUS else ()
-        terms = CORRECTNESS_OPTIONS if has_loss_terms else ()
+        terms = CORRECTNESS_OPTIONS if has_positive_nll else ()
         return self != NTHROptions(**{name: getattr(self, name) for name in {*monitor, *group_filter, *terms}})
 
     def rule(self, base: str) -> AdvantageRule | None:
