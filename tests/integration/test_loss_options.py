@@ -9,6 +9,7 @@ import pytest
 from omegaconf import DictConfig
 
 from tests.integration.test_options import packaged, stock
+from verl_nthr.integration.checks import check_run
 from verl_nthr.integration.loss_checks import OWN_CLASS, check_loss_terms
 from verl_nthr.integration.loss_options import POLICY_LOSS, LossTerms, option_names
 from verl_nthr.integration.options import NTHRConfigError
@@ -105,6 +106,15 @@ def test_a_run_without_the_options_is_checked_for_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_loss_terms(stock("trainer.use_v1=False", "distillation.enabled=True"))
+
+
+def test_what_decides_correctness_serves_positive_nll_with_every_estimator() -> None:
+    settings = ["algorithm.adv_estimator=grpo", "+algorithm.nthr.reward_threshold=0", CLASS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_run(stock(*settings, f"+{POLICY_LOSS}.positive_nll_coef=0.1"))
+    with pytest.warns(UserWarning, match="without effect on adv_estimator=grpo"):
+        check_run(stock(*settings, LLDS))
 
 
 def test_verls_validation_comes_after_ours() -> None:
