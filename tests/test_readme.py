@@ -13,6 +13,7 @@ import torch
 
 from tests.support import matrix
 from verl_nthr.integration.groups import group_responses
+from verl_nthr.integration.loss_options import LossTerms
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.monitor import displacement_metrics
 from verl_nthr.integration.options import NTHROptions
@@ -25,9 +26,9 @@ def section(title: str) -> str:
     return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def test_the_options_table_names_every_option_with_its_default() -> None:
+def test_the_options_tables_name_every_option_with_its_default() -> None:
     table = dict(re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \|", section("Options"), flags=re.MULTILINE))
-    defaults = {}
+    defaults = {name: str(default) for name, default in dataclasses.asdict(LossTerms()).items()}
     for name, value in dataclasses.asdict(NTHROptions()).items():
         nested = value if isinstance(value, dict) else {"": value}
         defaults |= {f"{name}.{key}".rstrip("."): str(default) for key, default in nested.items()}

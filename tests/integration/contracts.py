@@ -84,7 +84,7 @@ CONTRACTS: tuple[Contract, ...] = (
         "validate_config",
         False,
         ("828961ede61f",),
-        "integration/validation.py wraps it: main_ppo must still call it with the whole configuration before Ray starts.",
+        "integration/validation.py wraps it: main_ppo must call it with the whole configuration before Ray starts.",
     ),
     Contract(
         TRAINER,
