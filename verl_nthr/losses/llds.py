@@ -17,7 +17,8 @@ def llds(
 ) -> tuple[Tensor, Tensor]:
     """(1/N) Σ_{y preserved} 1[Σ_k Δ_k > 0] Σ_k max(0, Δ_k) with Δ = ln π_old − ln π_θ.
 
-    Without an update between π_old and π_θ, Δ is 0 but for rounding.
+    Without an update between π_old and π_θ, Δ is rounding alone; the term is then next to 0, but the gradient of a
+    token, −1/N or 0, depends on no more than signs.
 
     Args:
         log_probs: [B, L] float32, with gradients; what is outside the mask is not read.
