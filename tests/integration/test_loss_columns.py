@@ -56,7 +56,9 @@ def update(worker: Any, *overrides: str) -> tuple[Any, dict[str, Any]]:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
     tags = [{"is_padding": key.startswith("pad")} for key in ROWS]
-    batch = KVBatchMeta(keys=list(ROWS), tags=tags, partition_id="train")
+    # as verl's advantages leave it: workers get these fields, and no others
+    fields = ["response_mask", "rm_scores", "returns", "advantages"]
+    batch = KVBatchMeta(keys=list(ROWS), tags=tags, partition_id="train", fields=fields)
     trainer = SimpleNamespace(config=stock(*overrides), actor_rollout_wg=SimpleNamespace(update_actor=worker))
     metrics: dict[str, Any] = {}
     update_actor = vars(PPOTrainer)["_update_actor"].__get__(trainer, PPOTrainer)
@@ -76,6 +78,7 @@ def test_workers_get_correct_and_preserved_rows(queue: Queue, estimator: str, pr
 
     def worker(batch: Any) -> dict[str, Any]:
         seen.append(batch.extra_info[LOSS_TERMS])
+        assert set(batch.fields) >= {CORRECT, PRESERVED, "returns"}
         return {"metrics": dict(METRICS)}
 
     batch, metrics = update(worker, *LLDS, f"algorithm.adv_estimator={estimator}")

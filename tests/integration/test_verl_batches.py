@@ -23,9 +23,13 @@ class Queue:
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
 
-    def kv_batch_put(self, keys: list[str], partition_id: str, fields: Any, tags: Any = None) -> None:
+    def kv_batch_put(self, keys: list[str], partition_id: str, fields: Any, tags: Any = None) -> Any:
+        from transfer_queue import KVBatchMeta
+
         for i, key in enumerate(keys):
             self.rows[key] = self.rows.get(key, {}) | dict(fields[i].items())
+        stored = list(self.rows[keys[0]])
+        return KVBatchMeta(keys=keys, tags=tags or [{} for _ in keys], partition_id=partition_id, fields=stored)
 
     def kv_batch_get(self, keys: list[str], partition_id: str, select_fields: list[str] | None = None) -> Any:
         from verl.utils.tensordict_utils import list_of_dict_to_tensordict

@@ -61,7 +61,8 @@ def update_actor(
     preserved = (columns[base].masked_fill(~mask, 0.0).sum(dim=1) >= 0) & mask.any(dim=1) & ~is_padding
     correct = read_groups(batch, NTHROptions.from_config(trainer.config.algorithm)).row_correct
     rows = TensorDict({CORRECT: correct, PRESERVED: preserved}, batch_size=len(batch))
-    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=rows)
+    # workers fetch the fields that the batch names
+    batch.fields = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=rows).fields
     batch.extra_info[LOSS_TERMS] = terms
     try:
         output = verl_update(batch, metrics=metrics)
