@@ -111,12 +111,10 @@ def prepare_process() -> None:
     use_torch_cross_entropy()
 
 
-def build_engine(model: str, case: MegatronCase) -> Any:
-    """verl's engine for a case, with the weights of a Hugging Face model loaded by mbridge."""
-    import verl.workers.engine  # noqa: F401 - registers the engines
+def configs(model: str, case: MegatronCase, *, forward_only: bool = True) -> dict[str, Any]:
+    """verl's configs of an engine for a case; call it after :func:`prepare_process`."""
     from verl.trainer.config import CheckpointConfig
     from verl.workers.config import HFModelConfig, McoreEngineConfig, McoreOptimizerConfig
-    from verl.workers.engine import EngineRegistry
 
     engine_config = McoreEngineConfig(
         tensor_model_parallel_size=case.tensor,
@@ -125,7 +123,7 @@ def build_engine(model: str, case: MegatronCase) -> Any:
         virtual_pipeline_model_parallel_size=case.virtual_pipeline,
         context_parallel_size=case.context,
         vanilla_mbridge=not case.megatron_bridge,
-        forward_only=True,
+        forward_only=forward_only,
         use_remove_padding=case.packed,
         pad_to_length=case.pad_to_length,
         use_fused_kernels=case.fused,
@@ -133,14 +131,21 @@ def build_engine(model: str, case: MegatronCase) -> Any:
     )
     if case.dtype == "fp32":
         use_float32(engine_config)
-    engine = EngineRegistry.get_engine_cls("language_model", "megatron")(
-        model_config=HFModelConfig(path=model, use_remove_padding=case.packed),
-        engine_config=engine_config,
-        optimizer_config=McoreOptimizerConfig(lr=1e-3, clip_grad=1.0, total_training_steps=10),
-        checkpoint_config=CheckpointConfig(),
-    )
-    from verl.models.mcore.mbridge import AutoBridge
+    return {
+        "model_config": HFModelConfig(path=model, use_remove_padding=case.packed),
+        "engine_config": engine_config,
+        "optimizer_config": McoreOptimizerConfig(lr=1e-3, clip_grad=1.0, total_training_steps=10),
+        "checkpoint_config": CheckpointConfig(),
+    }
 
+
+def build_engine(model: str, case: MegatronCase) -> Any:
+    """verl's engine for a case, with the weights of a Hugging Face model loaded by mbridge."""
+    import verl.workers.engine  # noqa: F401 - registers the engines
+    from verl.models.mcore.mbridge import AutoBridge
+    from verl.workers.engine import EngineRegistry
+
+    engine = EngineRegistry.get_engine_cls("language_model", "megatron")(**configs(model, case))
     padded = partial(AutoBridge.from_config, make_vocab_size_divisible_by=case.vocabulary_multiple)
     with mock.patch.object(AutoBridge, "from_config", padded):
         engine.initialize()
