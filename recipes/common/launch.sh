@@ -1,0 +1,20 @@
+# Checks the settings, and trains unless DRY_RUN=1 (prints the command) or SMOKE=1 (trains a toy on the CPU).
+# shellcheck shell=bash
+
+COMMAND=(
+  "$PYTHON" -m verl.trainer.main_ppo --config-path=pkg://verl_nthr.config --config-name=nthr_trainer "${SETTINGS[@]}"
+)
+
+[[ $DRY_RUN$SMOKE != 11 ]] || fail 'DRY_RUN=1 SMOKE=1: choose one of them'
+if [[ $SMOKE == 1 ]]; then
+  [[ $STRATEGY != megatron ]] || fail 'SMOKE=1 is for FSDP recipes: Megatron needs CUDA; use DRY_RUN=1'
+  exec "$PYTHON" -m verl_nthr.recipes.smoke "${SETTINGS[@]}"
+fi
+if [[ $DRY_RUN == 1 ]]; then
+  printf '%q' "${COMMAND[0]}"
+  printf ' \\\n  %q' "${COMMAND[@]:1}"
+  echo
+  exec "$PYTHON" -m verl_nthr.recipes.check "${SETTINGS[@]}"
+fi
+"$PYTHON" -m verl_nthr.recipes.check --files "${SETTINGS[@]}"
+exec "${COMMAND[@]}"

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Qwen3-30B-A3B (mixture of experts) on DAPO-17k with Megatron, two nodes.
+
+MODEL_PATH=${MODEL_PATH:-Qwen/Qwen3-30B-A3B-Base}
+TEMPLATE=${TEMPLATE:-qwen2.5-instruct}
+DATASET=${DATASET:-dapo17k}
+MAX_RESPONSE_LENGTH=${MAX_RESPONSE_LENGTH:-8192}
+TOTAL_TRAINING_STEPS=${TOTAL_TRAINING_STEPS:-200}
+STRATEGY=${STRATEGY:-megatron}
+NNODES=${NNODES:-2}
+NGPUS_PER_NODE=${NGPUS_PER_NODE:-8}
+ACTOR_TP=${ACTOR_TP:-4}
+ACTOR_EP=${ACTOR_EP:-8}
+ACTOR_ETP=${ACTOR_ETP:-1}
+OFFLOAD=${OFFLOAD:-True}
+ROLLOUT_TP=${ROLLOUT_TP:-4}
+
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

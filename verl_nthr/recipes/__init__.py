@@ -1,0 +1,1 @@
+"""What the scripts in ``recipes/`` call: checks of a run's settings, a toy to rehearse a run on, nodes of a cluster."""
