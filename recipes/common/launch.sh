@@ -1,4 +1,5 @@
-# Checks the settings, and trains unless DRY_RUN=1 (prints the command) or SMOKE=1 (trains a toy on the CPU).
+# Checks the settings, and the nodes where there are several, and trains; with DRY_RUN=1 it prints the command instead,
+# with SMOKE=1 it trains a toy on the CPU.
 # shellcheck shell=bash
 
 COMMAND=(
@@ -17,4 +18,8 @@ if [[ $DRY_RUN == 1 ]]; then
   exec "$PYTHON" -m verl_nthr.recipes.check "${SETTINGS[@]}"
 fi
 "$PYTHON" -m verl_nthr.recipes.check --files "${SETTINGS[@]}"
+if ((NNODES > 1)); then
+  export RAY_ADDRESS=${RAY_ADDRESS:-auto}
+  "$PYTHON" -m verl_nthr.recipes.cluster --nodes "$NNODES" --gpus-per-node "$NGPUS_PER_NODE"
+fi
 exec "${COMMAND[@]}"

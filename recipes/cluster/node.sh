@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# One node of a Ray cluster, for as long as the training runs:
+#
+#   bash recipes/cluster/node.sh head RECIPE [OVERRIDE...]    on the first node: starts Ray and runs the recipe
+#   bash recipes/cluster/node.sh worker HEAD                  on each other node: joins HEAD, a host name or address
+#
+# NNODES and the other knobs are set on the head. RAY_PORT (6379), RAY_START_ARGS (words for `ray start`, as
+# --node-ip-address=10.0.0.7 where a node has several networks) and JOIN_SECONDS (600) are for both. At its end a node
+# runs `ray stop`, which ends every Ray process of this user on it.
+set -euo pipefail
+
+HERE=$(dirname "${BASH_SOURCE[0]}")
+RAY_PORT=${RAY_PORT:-6379}
+JOIN_SECONDS=${JOIN_SECONDS:-600}
+read -ra START_ARGS <<<"${RAY_START_ARGS:-}"
+
+fail() {
+  echo "node: $*" >&2
+  exit 2
+}
+
+answers() {
+  timeout 5 bash -c ": <>/dev/tcp/$1/$RAY_PORT" 2>/dev/null
+}
+
+head() {
+  local recipe=$HERE/../${1:-}.sh
+  [[ -n ${1:-} && -f $recipe ]] || fail "'${1:-}' is no recipe; give a name from recipes/ without .sh, as qwen3_32b_megatron"
+  shift
+  trap 'ray stop' EXIT
+  ray start --head --port="$RAY_PORT" "${START_ARGS[@]}"
+  RAY_ADDRESS=auto bash "$recipe" "$@"
+}
+
+worker() {
+  local head=${1:-}
+  [[ -n $head ]] || fail 'worker needs the head, as: node.sh worker 10.0.0.1'
+  until answers "$head"; do
+    ((SECONDS < JOIN_SECONDS)) || fail "no Ray at $head:$RAY_PORT after $JOIN_SECONDS s"
+    sleep 2
+  done
+  trap 'ray stop' EXIT
+  ray start --address="$head:$RAY_PORT" "${START_ARGS[@]}"
+  while answers "$head"; do
+    sleep 5
+  done
+}
+
+case ${1:-} in
+  head | worker) "$@" ;;
+  *) fail "'${1:-}' is neither head nor worker; see the first lines of $0" ;;
+esac

@@ -1,0 +1,151 @@
+"""The recipes have the settings of the papers, and verl accepts them."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.recipes.scripts import FSDP, MEGATRON, RECIPES, Recipes, differences
+from verl_nthr.recipes.check import check
+
+PAPER = {
+    "qwen2_5_0_5b_instruct": ("Qwen/Qwen2.5-0.5B-Instruct", "math", 32, 16, 5e-7, 2500, 105, 1.0, 1.0),
+    "qwen2_5_1_5b_instruct": ("Qwen/Qwen2.5-1.5B-Instruct", "math", 256, 64, 1e-6, 4000, 40, 1.0, 1.0),
+    "qwen2_5_math_1_5b": ("Qwen/Qwen2.5-Math-1.5B", "math", 256, 64, 1e-6, 3072, 40, 1.0, 1.0),
+    "qwen2_5_math_1_5b_deepscaler": ("Qwen/Qwen2.5-Math-1.5B", "deepscaler", 256, 64, 1e-6, 3072, 45, 1.0, 1.0),
+    "qwen2_5_3b": ("Qwen/Qwen2.5-3B", "math", 256, 64, 1e-6, 4000, 40, 1.0, 1.0),
+    "llama3_2_1b_instruct": ("meta-llama/Llama-3.2-1B-Instruct", "math", 256, 64, 1e-6, 4000, 40, 1.0, 1.0),
+    "deepseek_r1_distill_qwen_1_5b": (
+        *("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "math", 256, 64, 1e-6, 4000, 35),
+        *(0.6, 0.0),
+    ),
+}
+"""By recipe: model, data, batch, mini-batch, learning rate, response tokens, steps, temperature, β."""
+
+TEMPLATES = {
+    "qwen2_5_0_5b_instruct": "qwen2.5-instruct",
+    "qwen2_5_1_5b_instruct": "qwen2.5-instruct",
+    "qwen2_5_math_1_5b": "qwen2.5-math",
+    "qwen2_5_math_1_5b_deepscaler": "qwen2.5-math",
+    "qwen2_5_3b": "qwen2.5-math",
+    "llama3_2_1b_instruct": "llama-3.2",
+    "deepseek_r1_distill_qwen_1_5b": "deepseek-r1-distill",
+}
+
+COMMON = {
+    "algorithm.adv_estimator": "nthr",
+    "algorithm.norm_adv_by_std_in_grpo": True,
+    "algorithm.use_kl_in_reward": False,
+    "algorithm.filter_groups.enable": True,
+    "algorithm.filter_groups.metric": "reward",
+    "algorithm.nthr.eta": "balanced",
+    "actor_rollout_ref.rollout.name": "vllm",
+    "actor_rollout_ref.rollout.n": 8,
+    "actor_rollout_ref.rollout.top_p": 1.0,
+    "actor_rollout_ref.rollout.val_kwargs.do_sample": False,
+    "actor_rollout_ref.rollout.val_kwargs.temperature": 0,
+    "actor_rollout_ref.rollout.val_kwargs.n": 1,
+    "actor_rollout_ref.actor.strategy": "fsdp2",
+    "actor_rollout_ref.actor.clip_ratio_low": 0.2,
+    "actor_rollout_ref.actor.clip_ratio_high": 0.2,
+    "actor_rollout_ref.actor.use_kl_loss": True,
+    "actor_rollout_ref.actor.kl_loss_coef": 1e-4,
+    "actor_rollout_ref.actor.loss_agg_mode": "token-mean",
+    "actor_rollout_ref.actor.entropy_coeff": 0,
+    "actor_rollout_ref.actor.ppo_epochs": 1,
+    "actor_rollout_ref.model.use_remove_padding": True,
+}
+EVALUATION = ["aime24", "amc23", "math500", "minerva", "olympiadbench"]
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_recipe_of_the_paper_has_its_settings(recipes: Recipes, name: str) -> None:
+    model, data, batch, mini_batch, rate, response, steps, temperature, beta = PAPER[name]
+    expected = COMMON | {
+        "actor_rollout_ref.model.path": model,
+        "data.train_files": f"/home/somebody/data/{TEMPLATES[name]}/{data}/train.parquet",
+        "data.val_files": [f"/home/somebody/data/{TEMPLATES[name]}/evaluation/{s}/test.parquet" for s in EVALUATION],
+        "data.train_batch_size": batch,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": mini_batch,
+        "actor_rollout_ref.actor.optim.lr": rate,
+        "data.max_response_length": response,
+        "trainer.total_training_steps": steps,
+        "actor_rollout_ref.rollout.temperature": temperature,
+        "algorithm.nthr.beta": beta,
+    }
+    config = recipes.config(name)
+    assert {key: OmegaConf.select(config, key) for key in expected} == expected
+
+
+def test_the_context_of_qwen2_5_math_is_not_exceeded(recipes: Recipes) -> None:
+    for name in ("qwen2_5_math_1_5b", "qwen2_5_math_1_5b_deepscaler", "ngrpo_qwen2_5_math_7b"):
+        assert recipes.config(name).actor_rollout_ref.rollout.max_model_len == 4096
+
+
+def test_ngrpo_has_the_settings_of_its_paper(recipes: Recipes) -> None:
+    config = recipes.config("ngrpo_qwen2_5_math_7b")
+    expected = {
+        "algorithm.adv_estimator": "ngrpo",
+        "actor_rollout_ref.model.path": "Qwen/Qwen2.5-Math-7B",
+        "data.train_batch_size": 1024,
+        "actor_rollout_ref.actor.ppo_mini_batch_size": 256,
+        "actor_rollout_ref.rollout.n": 8,
+        "actor_rollout_ref.actor.optim.lr": 1e-6,
+        "actor_rollout_ref.actor.use_kl_loss": False,
+        "actor_rollout_ref.actor.clip_ratio_low": 0.16,
+        "actor_rollout_ref.actor.clip_ratio_high": 0.24,
+        "actor_rollout_ref.actor.clip_ratio_c": 1e9,
+    }
+    assert {key: OmegaConf.select(config, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(("direction", "rho"), [("exploitation", 0.1), ("exploration", -0.1)])
+def test_thr_differs_from_nthr_in_its_own_settings_alone(recipes: Recipes, direction: str, rho: float) -> None:
+    config = recipes.config(f"thr_{direction}_qwen2_5_math_1_5b", EXPERIMENT_NAME="same")
+    assert (config.algorithm.adv_estimator, config.algorithm.nthr.thr.rho) == ("thr", rho)
+    changed = differences(config, recipes.config("qwen2_5_math_1_5b", EXPERIMENT_NAME="same"))
+    assert changed - {"algorithm.nthr.thr.rho"} == {"algorithm.adv_estimator"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_estimator_changes_nothing_but_itself(recipes: Recipes, name: str) -> None:
+    nthr, grpo = (recipes.config(name, ESTIMATOR=each, EXPERIMENT_NAME="same") for each in ("nthr", "grpo"))
+    assert differences(nthr, grpo) == {"algorithm.adv_estimator"}
+    assert recipes.settings(name, ESTIMATOR="grpo")["trainer.experiment_name"] == f"'{name}_grpo'"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_verl_accepts_a_recipe_without_a_warning(recipes: Recipes, name: str) -> None:
+    assert check(copy.deepcopy(recipes.config(name))) == []
+
+
+@pytest.mark.parametrize("name", FSDP)
+def test_one_gpu_changes_no_setting_of_the_method(recipes: Recipes, name: str) -> None:
+    one = recipes.config("single_gpu", name, EXPERIMENT_NAME="same")
+    assert (one.trainer.nnodes, one.trainer.n_gpus_per_node) == (1, 1)
+    assert check(copy.deepcopy(one)) == []
+    changed = differences(one, recipes.config(name, EXPERIMENT_NAME="same"))
+    assert all(
+        key.endswith(("n_gpus_per_node", "offload", "token_len_per_gpu", "gpu_memory_utilization")) for key in changed
+    ), changed
+
+
+@pytest.mark.parametrize("name", MEGATRON)
+def test_megatron_cuts_the_reference_as_the_actor(recipes: Recipes, name: str) -> None:
+    config = recipes.config(name).actor_rollout_ref
+    assert config.actor.strategy == config.ref.strategy == "megatron"
+    sizes = [key for key in config.actor.megatron if key.endswith("_size")]
+    assert len(sizes) >= 6
+    assert {key: config.actor.megatron[key] for key in sizes} == {key: config.ref.megatron[key] for key in sizes}
+
+
+def test_megatron_3b_is_the_recipe_of_the_paper_on_another_engine(recipes: Recipes) -> None:
+    mine, paper = (recipes.settings(name) for name in ("qwen2_5_3b_megatron", "qwen2_5_3b"))
+    changed = {key for key in mine.keys() | paper.keys() if mine.get(key) != paper.get(key)}
+    engine = {key for key in changed if ".megatron." in key or ".fsdp_config." in key}
+    assert changed - engine == {
+        *("model_engine", "actor_rollout_ref.actor.strategy"),
+        *("trainer.n_gpus_per_node", "trainer.experiment_name"),
+    }
