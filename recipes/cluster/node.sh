@@ -46,7 +46,14 @@ worker() {
   done
 }
 
+# One task on each node of a Slurm job: HEAD RECIPE [OVERRIDE...]
+slurm_task() {
+  local head=$1
+  shift
+  if ((SLURM_PROCID == 0)); then head "$@"; else worker "$head"; fi
+}
+
 case ${1:-} in
-  head | worker) "$@" ;;
+  head | worker | slurm_task) "$@" ;;
   *) fail "'${1:-}' is neither head nor worker; see the first lines of $0" ;;
 esac

@@ -23,7 +23,7 @@ STAND_IN = """#!/usr/bin/env bash
 """
 
 
-def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, limit: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a script with no other variables than these, ``PATH`` and ``HOME``."""
     return subprocess.run(
         ["bash", *map(str, command)],
@@ -31,7 +31,7 @@ def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[s
         env={"PATH": os.environ["PATH"], "HOME": "/home/somebody"} | variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=limit,
     )
 
 

@@ -23,7 +23,7 @@ KNOBS: dict[str, tuple[str, dict[str, str]]] = {
     "BETA": ("-inf", {"algorithm.nthr.beta": "-inf"}),
     "ETA": ("1-p", {"algorithm.nthr.eta": "1-p"}),
     "RHO": ("-0.2", {"algorithm.nthr.thr.rho": "-0.2"}),
-    "FILTER_GROUPS": ("none", {"algorithm.filter_groups.enable": "False"}),
+    "FILTER_GROUPS": ("all_correct", {"algorithm.nthr.filter_groups": "all_correct"}),
     "MONITOR_FREQ": ("5", {"algorithm.nthr.monitor_freq": "5"}),
     "TOKEN_DUMP_DIR": ("tokens", {"algorithm.nthr.token_dump_dir": "tokens"}),
     "TRAIN_BATCH_SIZE": ("128", {"data.train_batch_size": "128"}),
@@ -133,6 +133,12 @@ def test_the_template_and_the_folder_choose_the_data(recipes: Recipes) -> None:
     config = recipes.config("qwen2_5_3b", DATA_DIR="/data/with, comma")
     assert config.data.train_files == "/data/with, comma/math/train.parquet"
     assert config.data.val_files[1] == "/data/with, comma/evaluation/amc23/test.parquet"
+
+
+def test_no_filter_of_groups(recipes: Recipes) -> None:
+    without = recipes.settings("ngrpo_qwen2_5_math_7b", FILTER_GROUPS="none")
+    assert without["algorithm.filter_groups.enable"] == "False"
+    assert "algorithm.nthr.filter_groups" not in without
 
 
 def test_overrides_on_the_command_line_come_last(recipes: Recipes) -> None:

@@ -88,6 +88,8 @@ def test_ngrpo_has_the_settings_of_its_paper(recipes: Recipes) -> None:
     config = recipes.config("ngrpo_qwen2_5_math_7b")
     expected = {
         "algorithm.adv_estimator": "ngrpo",
+        "algorithm.filter_groups.enable": True,
+        "algorithm.nthr.filter_groups": "all_correct",
         "actor_rollout_ref.model.path": "Qwen/Qwen2.5-Math-7B",
         "data.train_batch_size": 1024,
         "actor_rollout_ref.actor.ppo_mini_batch_size": 256,
