@@ -97,6 +97,8 @@ TRAINER=(
   trainer.logger="$LOGGER"
   trainer.project_name="'$PROJECT_NAME'"
   trainer.experiment_name="'$EXPERIMENT_NAME'"
+  trainer.default_local_dir="'$OUT_DIR/\${trainer.project_name}/\${trainer.experiment_name}'"
+  +ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_ROOT="'$OUT_DIR'"
 )
 
 SETTINGS=(

@@ -74,6 +74,13 @@ KNOBS: dict[str, tuple[str, dict[str, str]]] = {
     "TEST_FREQ": ("-1", {"trainer.test_freq": "-1"}),
     "SAVE_FREQ": ("1", {"trainer.save_freq": "1"}),
     "LOGGER": ("[console,wandb]", {"trainer.logger": "[console,wandb]"}),
+    "OUT_DIR": (
+        "/shared/out",
+        {
+            "trainer.default_local_dir": "'/shared/out/${trainer.project_name}/${trainer.experiment_name}'",
+            "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_ROOT": "'/shared/out'",
+        },
+    ),
     "PROJECT_NAME": ("other", {"trainer.project_name": "'other'"}),
     "EXPERIMENT_NAME": ("first", {"trainer.experiment_name": "'first'"}),
 }
@@ -121,6 +128,7 @@ def test_verl_accepts_all_knobs_together(recipes: Recipes) -> None:
     assert check(copy.deepcopy(config)) == []
     assert config.algorithm.nthr.beta == float("-inf")
     assert OmegaConf.select(config, f"{MODEL}.path") == "/models/a b"
+    assert config.trainer.default_local_dir == "/shared/out/other/first"
     megatron = {knob: value for knob, (value, _) in MEGATRON_KNOBS.items()} | {"NNODES": "4"}
     config = recipes.config("qwen3_30b_a3b_megatron", **megatron)
     assert check(copy.deepcopy(config)) == []

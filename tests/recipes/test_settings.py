@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 from omegaconf import OmegaConf
 
-from tests.recipes.scripts import FSDP, MEGATRON, RECIPES, Recipes, differences
+from tests.recipes.scripts import FSDP, MEGATRON, RECIPES, ROOT, Recipes, differences
 from verl_nthr.recipes.check import check
 
 PAPER = {
@@ -163,3 +164,24 @@ def test_megatron_3b_is_the_recipe_of_the_paper_on_another_engine(recipes: Recip
         *("model_engine", "actor_rollout_ref.actor.strategy"),
         *("trainer.n_gpus_per_node", "trainer.experiment_name"),
     }
+
+
+def test_the_documentation_lists_every_recipe_with_its_settings(recipes: Recipes) -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.endswith("not run |")
+    ]
+    listed = {match[1]: cells[1:] for cells in rows if (match := re.match(r"`(\w+)`", cells[0]))}
+    assert listed.keys() == set(RECIPES)
+    for name, (_, _, batch, mini_batch, rate, response, steps, _, _) in PAPER.items():
+        template, batches, learning_rate, tokens, trained, gpus = listed[name][:6]
+        assert template == f"`{TEMPLATES[name]}`"
+        assert batches == f"{batch} / {mini_batch}"
+        assert (float(learning_rate), int(tokens), int(trained.split()[0])) == (rate, response, steps)
+        assert gpus == recipes.settings(name)["trainer.n_gpus_per_node"]
+    for name in listed.keys() - PAPER.keys():
+        settings = recipes.settings(name)
+        assert listed[name][2] == f"{settings['trainer.nnodes']} × {settings['trainer.n_gpus_per_node']}"
+        for size, key in (("TP", "tensor"), ("PP", "pipeline"), ("EP", "expert")):
+            value = settings.get(f"actor_rollout_ref.actor.megatron.{key}_model_parallel_size", "1")
+            assert (f"{size} {value}" in listed[name][1]) == (value != "1")

@@ -51,6 +51,8 @@ def shrink(folder: Path, toy: Toy) -> list[str]:
         f"actor_rollout_ref.model.path={hydra_string(toy.model)}",
         f"{actor}.ppo_mini_batch_size={PROMPTS // 2}",
         *[f"{actor}.fsdp_config.param_offload=False", f"{actor}.fsdp_config.optimizer_offload=False"],
+        f"{actor}.fsdp_config.ulysses_sequence_parallel_size=1",
+        "actor_rollout_ref.ref.fsdp_config.ulysses_sequence_parallel_size=1",
         *[f"{actor}.ppo_max_token_len_per_gpu=512", f"{rollout}.log_prob_max_token_len_per_gpu=512"],
         "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu=512",
         *[f"{rollout}.n={RESPONSES}", f"{rollout}.max_model_len={longest}"],
