@@ -17,7 +17,7 @@ def check_cluster(gpus: tuple[int, int], variables: dict[str, str], *arguments: 
     """The exit code of the check on two nodes with these GPUs; the second has more environment variables."""
     with tempfile.TemporaryDirectory(prefix="vn", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": gpus[0], "_temp_dir": folder}
+            initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": gpus[0], "temp_dir": folder}
         )
         try:
             os.environ.update(variables)
