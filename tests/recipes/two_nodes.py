@@ -16,9 +16,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 def check_cluster(gpus: tuple[int, int], variables: dict[str, str], *arguments: str) -> int:
     """The exit code of the check on two nodes with these GPUs; the second has more environment variables."""
     with tempfile.TemporaryDirectory(prefix="vn", ignore_cleanup_errors=True) as folder:
-        cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": gpus[0], "temp_dir": folder}
-        )
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": gpus[0], "temp_dir": folder})
         try:
             os.environ.update(variables)
             cluster.add_node(num_cpus=1, num_gpus=gpus[1])
