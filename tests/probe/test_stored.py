@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.toy import make_tokenizer
-from verl_nthr.probe.errors import ProbeError
-from verl_nthr.probe.questions import Question
+from verl_nthr.errors import InputError
+from verl_nthr.generation.questions import Question
 from verl_nthr.probe.stored import read_stored
 
 TOKENIZER = make_tokenizer()
@@ -72,15 +72,15 @@ def test_token_dumps_need_no_data(tmp_path: Path) -> None:
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, entries: tuple[dict | str, ...], complaint: str) -> None:
-    with pytest.raises(ProbeError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         read_stored(write(tmp_path, *entries), TOKENIZER, QUESTIONS, 8)
 
 
 def test_verl_rollouts_need_the_data(tmp_path: Path) -> None:
-    with pytest.raises(ProbeError, match="pass DATA"):
+    with pytest.raises(InputError, match="pass DATA"):
         read_stored(write(tmp_path, VERL), TOKENIZER, None, 8)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ProbeError, match="does not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         read_stored(tmp_path / "nothing.jsonl", TOKENIZER, None, 8)

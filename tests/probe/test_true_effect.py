@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.probe.cases import CORRECT, ROLLOUT, tiny_policy, token_log_probs
-from verl_nthr.probe.errors import ProbeError
+from verl_nthr.errors import InputError
 from verl_nthr.probe.true_effect import TrueEffect
 from verl_nthr.probe.update import InitialWeights
 
@@ -56,5 +56,5 @@ def test_finite_differences_refuse_coarse_weights() -> None:
     policy = tiny_policy(dtype=torch.bfloat16)
     effect = TrueEffect(policy, InitialWeights(policy))
     effect.method = "finite difference"
-    with pytest.raises(ProbeError, match="--dtype float32"):
+    with pytest.raises(InputError, match="--dtype float32"):
         effect(ROLLOUT, CORRECT)

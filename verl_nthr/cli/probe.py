@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from verl_nthr.demo.warm_up import WarmUpError
-    from verl_nthr.probe.errors import ProbeError
+    from verl_nthr.errors import InputError
     from verl_nthr.probe.report import print_report
     from verl_nthr.probe.run import run_probe
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         sources = _sources(args, out, progress)
         summary = run_probe(sources, _settings(args), out, progress)
-    except (ProbeError, WarmUpError, OSError) as error:
+    except (InputError, WarmUpError, OSError) as error:
         print(f"verl-nthr probe: {error}", file=sys.stderr)
         return 1
     if args.json:
@@ -101,17 +101,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sources(args: argparse.Namespace, out: Path, console: Console) -> Sources:
-    from verl_nthr.probe.errors import ProbeError
+    from verl_nthr.errors import InputError
     from verl_nthr.probe.run import Sources
 
     if not args.toy:
         if args.model is None:
-            raise ProbeError("MODEL is missing; pass MODEL and DATA, or --toy")
+            raise InputError("MODEL is missing; pass MODEL and DATA, or --toy")
         return Sources(args.model, args.data, args.reward, args.stored)
     from verl_nthr.probe.toy import REWARD, prepare_toy
 
     if args.model is not None or args.reward is not None:
-        raise ProbeError("--toy brings its own model, data and reward; leave MODEL, DATA and --reward out")
+        raise InputError("--toy brings its own model, data and reward; leave MODEL, DATA and --reward out")
     with console.status("making the toy") as status:
         toy = prepare_toy(out / "toy", args.seed, lambda state: status.update(f"making the toy: {state}"))
     return Sources(str(toy.model), str(toy.train), REWARD, args.stored)

@@ -13,16 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from verl_nthr.comparison.report import NAMES
 from verl_nthr.comparison.statistics import BASELINE, curve
-
-STYLES = (
-    ("#000000", "-", "o"),
-    ("#D55E00", "-", "D"),
-    ("#56B4E9", "--", "s"),
-    ("#009E73", ":", "^"),
-    ("#CC79A7", "-.", "v"),
-    ("#0072B2", "--", "P"),
-)
-"""Okabe and Ito's palette with a line style and a marker each, so that the curves are apart in grey too."""
+from verl_nthr.line_styles import STYLES
 
 PANELS = (
     ("greedy", "greedy accuracy,\nunseen problems"),

@@ -35,7 +35,7 @@ class Experiment:
             number: its place in the run, which decides the random variant's draw.
 
         Raises:
-            ProbeError: the model is not one that NTHR is defined for.
+            InputError: the model is not one that NTHR is defined for.
         """
         settings, device = self._settings, self._policy.device
         is_correct = torch.tensor(rollout.correct(settings.reward_threshold), device=device)

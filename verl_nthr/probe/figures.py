@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from typing import TYPE_CHECKING, Any
 
-from verl_nthr.probe.errors import ProbeError
 from verl_nthr.probe.report import NAMES
 
 if TYPE_CHECKING:
@@ -17,12 +15,6 @@ GAIN, LOSS, LINE = "#56B4E9", "#B33C00", "#000000"
 
 FIGURE_1 = ("grpo", "pos_only")
 FIGURE_4 = ("grpo", "random", "nthr", "exact")
-
-
-def check_matplotlib() -> None:
-    """Raise ProbeError if matplotlib is not installed, before hours are spent."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ProbeError("the figures need matplotlib, which is not installed; pip install 'verl-nthr[demo]'")
 
 
 def figure_png(results: list[dict[str, Any]], names: tuple[str, ...]) -> bytes:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from verl_nthr.probe.errors import ProbeError
+from verl_nthr.errors import InputError
 from verl_nthr.probe.rollouts import Rollout
 
 
@@ -75,11 +75,11 @@ class Policy:
             tokens_per_forward: at most so many tokens (padding included) in one pass, but at least one response.
 
         Raises:
-            ProbeError: the model has no output layer.
+            InputError: the model has no output layer.
         """
         layer = model.get_output_embeddings()
         if layer is None or not isinstance(getattr(layer, "weight", None), Tensor):
-            raise ProbeError(f"{type(model).__name__} has no output layer; MODEL has to be a causal language model")
+            raise InputError(f"{type(model).__name__} has no output layer; MODEL has to be a causal language model")
         self.model = model.eval().requires_grad_(True)
         self.output_layer: nn.Module = layer
         self.temperature = temperature
@@ -125,7 +125,7 @@ class Policy:
         """Pass over all responses.
 
         Raises:
-            ProbeError: logits are not hidden state × output layer (a cap, a scale, a shared head).
+            InputError: logits are not hidden state × output layer (a cap, a scale, a shared head).
         """
         log_probs, entropy, hidden = [], [], []
         for _, rows in self.pieces(rollout, list(range(len(rollout.responses)))):
@@ -145,11 +145,11 @@ class Policy:
 
     def _check_logits(self, captured: list[Tensor], logits: Tensor) -> None:
         if len(captured) != 1 or captured[0].shape[:2] != logits.shape[:2]:
-            raise ProbeError("the model does not pass its hidden states once through its output layer")
+            raise InputError("the model does not pass its hidden states once through its output layer")
         bias = getattr(self.output_layer, "bias", None)
         expected = nn.functional.linear(captured[0][:1, -1:], self.output_layer.weight, bias)
         if not torch.allclose(expected.float(), logits[:1, -1:].float(), rtol=1e-2, atol=1e-2):
-            raise ProbeError("the model's logits are not hidden state × output layer (a cap or scale follows)")
+            raise InputError("the model's logits are not hidden state × output layer (a cap or scale follows)")
 
 
 def label_log_probs(logits: Tensor, rows: Rows) -> Tensor:

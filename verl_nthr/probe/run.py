@@ -14,21 +14,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from verl_nthr.errors import InputError
+from verl_nthr.extras import check_installed
 from verl_nthr.files import write_whole
-from verl_nthr.probe.errors import ProbeError
+from verl_nthr.generation.jsonl import append_line, recover_lines
+from verl_nthr.generation.loading import load_model, load_tokenizer
+from verl_nthr.generation.questions import read_questions
+from verl_nthr.generation.sampler import choose_sampler
+from verl_nthr.generation.scoring import load_reward
+from verl_nthr.generation.transformers_sampler import TransformersSampler
+from verl_nthr.generation.vllm_sampler import VLLMSampler
 from verl_nthr.probe.experiment import Experiment
-from verl_nthr.probe.figures import FIGURE_1, FIGURE_4, check_matplotlib, figure_png
-from verl_nthr.probe.jsonl import append_line, recover_lines
-from verl_nthr.probe.loading import load_model, load_tokenizer
+from verl_nthr.probe.figures import FIGURE_1, FIGURE_4, figure_png
 from verl_nthr.probe.policy import Policy
-from verl_nthr.probe.questions import read_questions
 from verl_nthr.probe.rollouts import Rollout
-from verl_nthr.probe.sampling import TransformersSampler, choose_sampler, sample_rollouts
-from verl_nthr.probe.scoring import load_reward
+from verl_nthr.probe.sampling import sample_rollouts
 from verl_nthr.probe.settings import Settings
 from verl_nthr.probe.stored import read_stored
 from verl_nthr.probe.summary import summarise
-from verl_nthr.probe.vllm_sampler import VLLMSampler
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,9 @@ def run_probe(sources: Sources, settings: Settings, out: Path, console: Console)
         The summary of :func:`verl_nthr.probe.summary.summarise`.
 
     Raises:
-        ProbeError: bad input, or ``out`` holds a run with other settings.
+        InputError: bad input, or ``out`` holds a run with other settings.
     """
-    check_matplotlib()
+    check_installed("matplotlib", "pandas")
     tokenizer = load_tokenizer(sources.model)
     model = functools.cache(functools.partial(load_model, sources.model, settings.dtype))
     with ExitStack() as stack, _progress(console) as progress:
@@ -72,7 +75,7 @@ def run_probe(sources: Sources, settings: Settings, out: Path, console: Console)
         mixed = _mixed(rollouts, settings, lambda: progress.advance(task))
         stack.close()
         if not mixed:
-            raise ProbeError(
+            raise InputError(
                 "no mixed question: the responses to every question are all correct or all incorrect "
                 f"(reward threshold {settings.reward_threshold}); use other data, another model or more responses"
             )
@@ -102,14 +105,15 @@ def _rollouts(
         _claim(out, sources, settings)
         return stored
     if questions is None:
-        raise ProbeError("DATA is missing: a parquet file in verl's format, or pass --from with a token dump")
+        raise InputError("DATA is missing: a parquet file in verl's format, or pass --from with a token dump")
     reward = load_reward(sources.reward)
     kind = choose_sampler(settings.sampler)
 
+    @functools.cache
     def sampler() -> TransformersSampler | VLLMSampler:
         if kind == "vllm":
-            return stack.enter_context(VLLMSampler(sources.model, settings))
-        return TransformersSampler(model(), tokenizer, settings)
+            return stack.enter_context(VLLMSampler(sources.model, settings.dtype))
+        return TransformersSampler(model(), tokenizer)
 
     _claim(out, sources, settings)
     return sample_rollouts(questions, tokenizer, sampler, reward, settings, out / "rollouts.jsonl")
@@ -134,7 +138,7 @@ def _measure(
     results = recover_lines(path)[: len(mixed)]
     for result, rollout in zip(results, mixed, strict=False):
         if result.get("question") != rollout.question:
-            raise ProbeError(f"{path} belongs to other rollouts; pass another --out")
+            raise InputError(f"{path} belongs to other rollouts; pass another --out")
     experiment = Experiment(policy, settings)
     task = progress.add_task("updates", total=len(mixed), completed=len(results))
     for number in range(len(results), len(mixed)):
@@ -158,7 +162,7 @@ def _claim(out: Path, sources: Sources, settings: Settings) -> None:
             if theirs.get(part, {}).get(name) != value
         ]
         if differ:
-            raise ProbeError(f"{out} holds a run with {', '.join(differ)}; pass another --out, or remove it")
+            raise InputError(f"{out} holds a run with {', '.join(differ)}; pass another --out, or remove it")
         return
     out.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(run, indent=1).encode())

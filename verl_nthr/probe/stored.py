@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verl_nthr.probe.errors import ProbeError
-from verl_nthr.probe.jsonl import parse_line
-from verl_nthr.probe.questions import Question, encode_prompt
+from verl_nthr.errors import InputError
+from verl_nthr.generation.jsonl import parse_line
+from verl_nthr.generation.questions import Question, encode_prompt
 from verl_nthr.probe.rollouts import Rollout
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def read_stored(
         max_response_tokens: of the run that wrote them; needed for verl's files.
 
     Raises:
-        ProbeError: the file is missing, empty, truncated, or a line lacks something; the message names the line.
+        InputError: the file is missing, empty, truncated, or a line lacks something; the message names the line.
     """
     if not path.is_file():
-        raise ProbeError(f"--from: {path} does not exist")
+        raise InputError(f"--from: {path} does not exist")
     prompts = _prompts_by_text(tokenizer, questions)
     groups: dict[str, list[StoredResponse]] = {}
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
@@ -66,7 +66,7 @@ def read_stored(
             response = read(entry, where, tokenizer, prompts, max_response_tokens)
             groups.setdefault(response.group, []).append(response)
     if not groups:
-        raise ProbeError(f"--from: {path} is empty")
+        raise InputError(f"--from: {path} is empty")
     return [
         Rollout(group, members[0].prompt, [member.response for member in members], [m.reward for m in members])
         for group, members in groups.items()
@@ -81,7 +81,7 @@ def _read_dumped(
     group = f"{entry.get('step', 0)}/{_field(entry, 'uid', str, where)}"
     mask = entry.get("mask", [1] * len(token_ids))
     if 0 in mask:
-        raise ProbeError(f"{where}: the response has tokens that the model did not write; the probe is single-turn")
+        raise InputError(f"{where}: the response has tokens that the model did not write; the probe is single-turn")
     return StoredResponse(
         group, tokenizer.encode(prompt, add_special_tokens=False), token_ids, _reward(entry, "reward", where)
     )
@@ -96,9 +96,9 @@ def _read_verl(
 ) -> StoredResponse:
     text = _field(entry, "input", str, where)
     if prompts is None:
-        raise ProbeError(f"{where}: verl's rollouts hold no special tokens; pass DATA, the parquet they were made from")
+        raise InputError(f"{where}: verl's rollouts hold no special tokens; pass DATA, the parquet they were made from")
     if text not in prompts:
-        raise ProbeError(f"{where}: DATA has no prompt that MODEL's chat template renders as {text[:80]!r}")
+        raise InputError(f"{where}: DATA has no prompt that MODEL's chat template renders as {text[:80]!r}")
     response = tokenizer.encode(_field(entry, "output", str, where), add_special_tokens=False)
     if len(response) < max_response_tokens and tokenizer.eos_token_id is not None:
         response.append(tokenizer.eos_token_id)
@@ -127,12 +127,12 @@ def _prompts_by_text(
 
 def _field(entry: dict[str, Any], name: str, kind: type, where: str) -> Any:
     if not isinstance(entry.get(name), kind):
-        raise ProbeError(f"{where} has no {name!r}; wanted verl's rollout_data_dir format or a token dump")
+        raise InputError(f"{where} has no {name!r}; wanted verl's rollout_data_dir format or a token dump")
     return entry[name]
 
 
 def _reward(entry: dict[str, Any], name: str, where: str) -> float:
     value = entry.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ProbeError(f"{where}: {name!r} has to be a finite number, got {value!r}")
+        raise InputError(f"{where}: {name!r} has to be a finite number, got {value!r}")
     return float(value)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from verl_nthr.probe.errors import ProbeError
+from verl_nthr.errors import InputError
 from verl_nthr.probe.policy import Policy, label_log_probs
 from verl_nthr.probe.rollouts import Rollout
 from verl_nthr.probe.update import InitialWeights
@@ -38,7 +38,7 @@ class TrueEffect:
             correct: rows of correct responses.
 
         Raises:
-            ProbeError: the model has no forward mode and its weights are too coarse for finite differences.
+            InputError: the model has no forward mode and its weights are too coarse for finite differences.
         """
         try:
             direction = self._direction(rollout, correct)
@@ -81,7 +81,7 @@ class TrueEffect:
         """(ln π_t(θ + εd) − ln π_t(θ − εd)) / 2ε, with ε‖d‖², the expected change of Σ ln π(y⁺|x), equal to 0.03."""
         parameters = self._policy.parameters
         if any(parameter.dtype != torch.float32 for parameter in parameters):
-            raise ProbeError("finite differences of the true effect need float32 weights; pass --dtype float32")
+            raise InputError("finite differences of the true effect need float32 weights; pass --dtype float32")
         length = float(torch.stack([tangent.double().norm() for tangent in direction]).norm())
         epsilon = LIKELIHOOD_STEP / length**2 if length > 0 else 1.0
         sides = []

@@ -1,4 +1,4 @@
-"""Scores responses with a verl reward function. The one file of the probe that imports verl: its default scores."""
+"""Scores responses with a verl reward function. The one file here that imports verl: its default scores."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from verl_nthr.probe.errors import ProbeError
-from verl_nthr.probe.questions import Question
+from verl_nthr.errors import InputError
+from verl_nthr.generation.questions import Question
 
 RewardFunction = Callable[..., Any]
 
@@ -19,7 +19,7 @@ def load_reward(source: str | None) -> RewardFunction:
     """The function in ``path.py[:name]`` (``compute_score`` if unnamed), or verl's ``default_compute_score`` for None.
 
     Raises:
-        ProbeError: there is no such file or function.
+        InputError: there is no such file or function.
     """
     if source is None:
         from verl.utils.reward_score import default_compute_score
@@ -29,15 +29,15 @@ def load_reward(source: str | None) -> RewardFunction:
     name = name or "compute_score"
     path = Path(file)
     if not path.is_file():
-        raise ProbeError(f"--reward: {path} does not exist; use path.py or path.py:function")
-    spec = importlib.util.spec_from_file_location("probe_reward", path)
+        raise InputError(f"--reward: {path} does not exist; use path.py or path.py:function")
+    spec = importlib.util.spec_from_file_location("verl_reward_function", path)
     if spec is None or spec.loader is None:
-        raise ProbeError(f"--reward: {path} is no Python file")
+        raise InputError(f"--reward: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     function = getattr(module, name, None)
     if not callable(function):
-        raise ProbeError(f"--reward: {path} has no function {name!r}; use path.py:function")
+        raise InputError(f"--reward: {path} has no function {name!r}; use path.py:function")
     return function
 
 
@@ -45,7 +45,7 @@ def score(function: RewardFunction, question: Question, response: str) -> float:
     """The reward of one response: the number returned, or ``score`` of the dict returned.
 
     Raises:
-        ProbeError: verl's default does not know the data source, or the function returns something else.
+        InputError: verl's default does not know the data source, or the function returns something else.
     """
     try:
         result = function(
@@ -55,7 +55,7 @@ def score(function: RewardFunction, question: Question, response: str) -> float:
             extra_info=question.extra_info,
         )
     except NotImplementedError as error:
-        raise ProbeError(
+        raise InputError(
             f"the reward function does not handle data_source={question.data_source!r} ({error}); pass --reward path.py"
         ) from error
     if inspect.iscoroutine(result):
@@ -65,4 +65,4 @@ def score(function: RewardFunction, question: Question, response: str) -> float:
     try:
         return float(result)
     except (TypeError, ValueError) as error:
-        raise ProbeError(f"the reward function returned {result!r}; wanted a number or a dict with 'score'") from error
+        raise InputError(f"the reward function returned {result!r}; wanted a number or a dict with 'score'") from error

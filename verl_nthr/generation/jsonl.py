@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from verl_nthr.probe.errors import ProbeError
+from verl_nthr.errors import InputError
 
 
 def append_line(path: Path, entry: dict[str, Any]) -> None:
@@ -21,7 +21,7 @@ def recover_lines(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a file of our own; what a kill left of an unfinished last line is cut off the file.
 
     Raises:
-        ProbeError: a complete line is no JSON object.
+        InputError: a complete line is no JSON object.
     """
     if not path.is_file():
         return []
@@ -39,12 +39,12 @@ def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
     """The JSON object in ``line``.
 
     Raises:
-        ProbeError: it is something else; the message begins with ``where``.
+        InputError: it is something else; the message begins with ``where``.
     """
     try:
         entry = json.loads(line)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ProbeError(f"{where} is no JSON ({error}); was the file cut off?") from error
+        raise InputError(f"{where} is no JSON ({error}); was the file cut off?") from error
     if not isinstance(entry, dict):
-        raise ProbeError(f"{where} is no JSON object")
+        raise InputError(f"{where} is no JSON object")
     return entry

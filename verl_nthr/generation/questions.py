@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verl_nthr.probe.errors import ProbeError
+from verl_nthr.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,23 +38,23 @@ def read_questions(path: Path) -> list[Question]:
     """All rows of a verl parquet file.
 
     Raises:
-        ProbeError: the file is missing, is no parquet, lacks a column, or a row is not what verl expects.
+        InputError: the file is missing, is no parquet, lacks a column, or a row is not what verl expects.
     """
     import pandas as pd
 
     if not path.is_file():
-        raise ProbeError(f"{path} does not exist; DATA has to be a parquet file in verl's format")
+        raise InputError(f"{path} does not exist; wanted a parquet file in verl's format")
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise ProbeError(f"{path} cannot be read as parquet: {error}") from error
+        raise InputError(f"{path} cannot be read as parquet: {error}") from error
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
-        raise ProbeError(
+        raise InputError(
             f"{path} lacks the column(s) {', '.join(missing)}; verl's format has {', '.join(COLUMNS)} and extra_info"
         )
     if frame.empty:
-        raise ProbeError(f"{path} has no rows")
+        raise InputError(f"{path} has no rows")
     return [_question(path, index, row) for index, row in enumerate(frame.to_dict("records"))]
 
 
@@ -62,10 +62,10 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: Question) -> lis
     """Token ids of the chat up to where the response begins, as verl renders it.
 
     Raises:
-        ProbeError: the tokenizer has no chat template.
+        InputError: the tokenizer has no chat template.
     """
     if tokenizer.chat_template is None:
-        raise ProbeError("MODEL's tokenizer has no chat template, with which verl renders prompts; set one and save it")
+        raise InputError("MODEL's tokenizer has no chat template, with which verl renders prompts; set one and save it")
     text = tokenizer.apply_chat_template(question.prompt, add_generation_prompt=True, tokenize=False)
     return tokenizer.encode(text, add_special_tokens=False)
 
@@ -73,9 +73,9 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: Question) -> lis
 def _question(path: Path, index: int, row: dict[str, Any]) -> Question:
     prompt, reward_model, extra_info = row["prompt"], row["reward_model"], row.get("extra_info")
     if isinstance(prompt, str) or not all(isinstance(message, dict) and "content" in message for message in prompt):
-        raise ProbeError(f"{path}, row {index}: 'prompt' has to be a list of chat messages with role and content")
+        raise InputError(f"{path}, row {index}: 'prompt' has to be a list of chat messages with role and content")
     if not isinstance(reward_model, dict) or "ground_truth" not in reward_model:
-        raise ProbeError(f"{path}, row {index}: 'reward_model' has no 'ground_truth'")
+        raise InputError(f"{path}, row {index}: 'reward_model' has no 'ground_truth'")
     messages = [dict(message) for message in prompt]
     extra_info = dict(extra_info) if isinstance(extra_info, dict) else {}
     return Question(index, messages, str(row["data_source"]), reward_model["ground_truth"], extra_info)

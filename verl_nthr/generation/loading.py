@@ -6,26 +6,26 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from verl_nthr.probe.errors import ProbeError
+from verl_nthr.errors import InputError
 
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     """The model's tokenizer.
 
     Raises:
-        ProbeError: there is none.
+        InputError: there is none.
     """
     try:
         return AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError) as error:
-        raise ProbeError(f"no tokenizer can be loaded from MODEL={model}: {error}") from error
+        raise InputError(f"no tokenizer can be loaded from MODEL={model}: {error}") from error
 
 
 def load_model(model: str, dtype: str) -> PreTrainedModel:
     """The causal language model, on the GPU if there is one.
 
     Raises:
-        ProbeError: there is none, or its files lack weights, such as those of the output layer.
+        InputError: there is none, or its files lack weights, such as those of the output layer.
     """
     disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -34,8 +34,8 @@ def load_model(model: str, dtype: str) -> PreTrainedModel:
             model, dtype=getattr(torch, dtype), output_loading_info=True
         )
     except (OSError, ValueError) as error:
-        raise ProbeError(f"MODEL={model} cannot be loaded as a causal language model: {error}") from error
+        raise InputError(f"MODEL={model} cannot be loaded as a causal language model: {error}") from error
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:5])
-        raise ProbeError(f"MODEL={model} lacks weights ({missing}); a model without output layer cannot be probed")
+        raise InputError(f"MODEL={model} lacks weights ({missing}); a causal language model has an output layer")
     return loaded.to(device)

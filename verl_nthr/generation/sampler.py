@@ -1,0 +1,98 @@
+"""What turns prompts into responses, and the loop that asks it for a few questions at a time."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from verl_nthr.errors import InputError
+from verl_nthr.generation.questions import Question, encode_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How responses are drawn, from the untruncated distribution."""
+
+    responses: int
+    """To each prompt; 1 if greedy."""
+
+    temperature: float
+    """0 is greedy."""
+
+    max_response_tokens: int
+    """Responses are cut there."""
+
+
+class Sampler(Protocol):
+    """Turns prompts into responses; the same for the same seed."""
+
+    def __call__(self, prompts: list[list[int]], decoding: Decoding, seed: int) -> list[list[list[int]]]:
+        """Token ids of the responses to each prompt, with the end-of-sequence token where they end by themselves."""
+
+
+def choose_sampler(name: str) -> str:
+    """ "vllm" or "transformers" for the option ``--sampler``.
+
+    Raises:
+        InputError: vLLM is asked for and not installed.
+    """
+    installed = importlib.util.find_spec("vllm") is not None
+    if name == "vllm" and not installed:
+        raise InputError("--sampler vllm: vLLM is not installed; use --sampler transformers")
+    if name == "auto":
+        return "vllm" if installed and torch.cuda.is_available() else "transformers"
+    return name
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The responses to one question."""
+
+    question: Question
+    """Of the data."""
+
+    prompt: list[int]
+    """Token ids."""
+
+    responses: list[list[int]]
+    """Token ids, with the end-of-sequence token where a response ended by itself."""
+
+
+def sample_in_chunks(
+    questions: list[Question],
+    tokenizer: PreTrainedTokenizerBase,
+    sampler: Callable[[], Sampler],
+    decoding: Decoding,
+    seed: int,
+    chunk: int,
+    done: int,
+) -> Iterator[list[Answers]]:
+    """Responses to the questions from place ``done`` on, chunk after chunk.
+
+    Where ``done`` is not a multiple of ``chunk``, the whole chunk is sampled again, so that an interrupted run goes on
+    with the same batches and seeds.
+
+    Args:
+        questions: all.
+        tokenizer: the model's.
+        sampler: gives the sampler; called for each chunk, and not at all if nothing is left to sample.
+        decoding: how.
+        seed: of the first chunk; another one's is larger by the place of its first question.
+        chunk: questions at a time.
+        done: questions that have their responses.
+
+    Raises:
+        InputError: the tokenizer has no chat template, or the sampler failed.
+    """
+    for start in range(done // chunk * chunk, len(questions), chunk):
+        asked = questions[start : start + chunk]
+        prompts = [encode_prompt(tokenizer, question) for question in asked]
+        responses = sampler()(prompts, decoding, seed + start)
+        yield [Answers(*each) for each in zip(asked, prompts, responses, strict=True)][max(0, done - start) :]
