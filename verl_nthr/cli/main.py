@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from verl_nthr.cli import demo, doctor, heatmap, probe
+from verl_nthr.cli import demo, doctor, eval, heatmap, probe
 from verl_nthr.version import __version__
 
 INTERRUPTED = 130
@@ -41,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"verl-nthr {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, doctor, heatmap, probe):
+    for command in (demo, doctor, eval, heatmap, probe):
         command.register(subparsers)
     return parser
 

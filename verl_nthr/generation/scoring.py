@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def score(function: RewardFunction, question: Question, response: str) -> float:
     """The reward of one response: the number returned, or ``score`` of the dict returned.
 
     Raises:
-        InputError: verl's default does not know the data source, or the function returns something else.
+        InputError: verl's default does not know the data source, or the function returns no finite number.
     """
     try:
         result = function(
@@ -63,6 +64,9 @@ def score(function: RewardFunction, question: Question, response: str) -> float:
     if isinstance(result, dict):
         result = result.get("score")
     try:
-        return float(result)
+        reward = float(result)
     except (TypeError, ValueError) as error:
         raise InputError(f"the reward function returned {result!r}; wanted a number or a dict with 'score'") from error
+    if not math.isfinite(reward):
+        raise InputError(f"the reward function returned {result!r}; wanted a finite number")
+    return reward

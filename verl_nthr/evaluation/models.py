@@ -1,0 +1,79 @@
+"""What a MODEL argument means."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from verl_nthr.errors import InputError
+from verl_nthr.evaluation.checkpoints import find_model, weight_files
+
+ARGUMENT = re.compile(r"(?:(?P<name>[^=/]*)=)?(?P<path>.*?)(?:@(?P<step>\d+))?")
+GLOBAL_STEP = re.compile(r"global_step_(\d+)")
+NAME = re.compile(r"[\w.+-]+")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, or a checkpoint of one."""
+
+    name: str
+    """Checkpoints of one name are one curve."""
+
+    path: str
+    """Folder or name on the hub, as transformers and vLLM load it."""
+
+    step: int | None
+    """Of training; None for a model that is no checkpoint."""
+
+    @property
+    def label(self) -> str:
+        """Unique in a run, and usable as a folder's name."""
+        return self.name if self.step is None else f"{self.name}@{self.step}"
+
+    def weights(self) -> str | None:
+        """What changes when the weights in the folder are replaced; None for a model of the hub."""
+        files = weight_files(Path(self.path))
+        if not files:
+            return None
+        return f"{sum(file.stat().st_size for file in files)} bytes of {max(file.stat().st_mtime_ns for file in files)}"
+
+
+def parse_models(arguments: list[str]) -> list[Model]:
+    """Models by their arguments ``PATH``, ``NAME=PATH`` or ``NAME=PATH@STEP``.
+
+    Without a step, that of a ``global_step_N`` in the path counts; without a name, that of the folder around the
+    ``global_step_N``, or the path's own.
+
+    Raises:
+        InputError: a name has other characters than letters, digits and ``_.+-``, two models have one label, or there
+            is no such model.
+    """
+    models: dict[str, Model] = {}
+    for argument in arguments:
+        model = _parse(argument)
+        if model.label in models:
+            raise InputError(
+                f"MODEL: {models[model.label].path} and {model.path} are both called {model.label!r}; name them, as "
+                "NAME=PATH or NAME=PATH@STEP"
+            )
+        models[model.label] = model
+    return list(models.values())
+
+
+def _parse(argument: str) -> Model:
+    match = ARGUMENT.fullmatch(argument)
+    if match is None or not match["path"]:
+        raise InputError(f"MODEL: {argument!r} has no path; pass PATH, NAME=PATH or NAME=PATH@STEP")
+    path = match["path"]
+    absolute = Path(path).absolute()
+    around = next((each for each in (absolute, *absolute.parents) if GLOBAL_STEP.fullmatch(each.name)), None)
+    step = match["step"]
+    if step is None and around is not None:
+        step = around.name.rpartition("_")[2]
+    default = absolute.name if around is None else around.parent.name
+    name = match["name"] if match["name"] is not None else default
+    if NAME.fullmatch(name) is None:
+        raise InputError(f"MODEL: the name {name!r} may only have letters, digits and _.+-; pass NAME={path}")
+    return Model(name, find_model(path), None if step is None else int(step))

@@ -1,0 +1,64 @@
+"""From the answers to the numbers of the report."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+
+from verl_nthr.evaluation.records import Answer
+from verl_nthr.evaluation.settings import Settings
+from verl_nthr.evaluation.statistics import bootstrap, mean_of_shares, pass_at_k, wilson
+
+
+def summarise(answers: dict[str, dict[str, list[Answer]]], settings: Settings) -> dict[str, Any]:
+    """The results of one model.
+
+    Args:
+        answers: by benchmark, by ``greedy`` and ``sampled``.
+        settings: of the run.
+
+    Returns:
+        ``benchmarks``, by name: ``greedy`` with ``correct`` (responses), ``value`` (accuracy), its Wilson interval
+        ``low`` and ``high``, ``mean_tokens`` and ``cut_off`` (share of responses as long as they may be); with samples
+        ``sampled`` with ``mean_tokens``, ``cut_off`` and ``pass_at_k``, by K: ``value``, ``low``, ``high``.
+        ``average``: the unweighted means over benchmarks, ``greedy`` (``value``, ``low``, ``high``) and ``pass_at_k``.
+    """
+    benchmarks: dict[str, Any] = {}
+    greedy, sampled = [], []
+    ks = settings.ks()
+    for name, of_benchmark in answers.items():
+        right = _correct(of_benchmark["greedy"], settings)
+        greedy.append(wilson(sum(right), len(right)))
+        benchmarks[name] = {
+            "greedy": {"correct": sum(right), **greedy[-1], **_lengths(of_benchmark["greedy"], settings)}
+        }
+        if ks:
+            right = _correct(of_benchmark["sampled"], settings)
+            sampled.append(np.array([[pass_at_k(settings.samples, correct, k) for correct in right] for k in ks]))
+            benchmarks[name]["sampled"] = {
+                "pass_at_k": _by_k(ks, [sampled[-1]]),
+                **_lengths(of_benchmark["sampled"], settings),
+            }
+    average: dict[str, Any] = {"greedy": mean_of_shares(greedy)}
+    if ks:
+        average["pass_at_k"] = _by_k(ks, sampled)
+    return {"benchmarks": benchmarks, "average": average}
+
+
+def _correct(answers: list[Answer], settings: Settings) -> list[int]:
+    """How many responses to each question are correct."""
+    return [sum(reward >= settings.reward_threshold for reward in answer.rewards) for answer in answers]
+
+
+def _by_k(ks: list[int], benchmarks: list[np.ndarray]) -> dict[str, Any]:
+    return {str(k): estimate for k, estimate in zip(ks, bootstrap(benchmarks), strict=True)}
+
+
+def _lengths(answers: list[Answer], settings: Settings) -> dict[str, float]:
+    tokens = [length for answer in answers for length in answer.tokens]
+    return {
+        "mean_tokens": statistics.fmean(tokens),
+        "cut_off": statistics.fmean(length == settings.max_response_tokens for length in tokens),
+    }
