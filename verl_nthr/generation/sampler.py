@@ -91,7 +91,8 @@ def sample_in_chunks(
     Raises:
         InputError: the tokenizer has no chat template, or the sampler failed.
     """
-    for start in range(done // chunk * chunk, len(questions), chunk):
+    first = done // chunk * chunk if done < len(questions) else done
+    for start in range(first, len(questions), chunk):
         asked = questions[start : start + chunk]
         prompts = [encode_prompt(tokenizer, question) for question in asked]
         responses = sampler()(prompts, decoding, seed + start)
