@@ -239,3 +239,19 @@ def test_the_default_reward_is_that_of_verl(tmp_path: Path) -> None:
         [1.0],
     ]
     assert math.isfinite(Reward(None).score(gsm8k, [[""]] * 4)[0][0])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_vllm_gives_the_same_greedy_accuracy(toy: ToyPaths, whole: Path, tmp_path: Path) -> None:
+    model = f"toy={toy.model}@10"
+    assert evaluate(toy, tmp_path, "--sampler", "vllm", models=(model,)) == 0
+    for name in ("aime24", "mine"):
+        (_, *theirs), (_, *ours) = (
+            (out / "toy@10" / f"{name}.greedy.jsonl").read_text().splitlines() for out in (tmp_path, whole)
+        )
+        assert theirs == ours
+        _, *sampled = map(json.loads, (tmp_path / "toy@10" / f"{name}.sampled.jsonl").read_text().splitlines())
+        assert all(len(set(answer["responses"])) == SAMPLES for answer in sampled)
+    document = json.loads((tmp_path / "evaluation.json").read_bytes())
+    assert document["settings"]["sampler"] == "vllm"
