@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,20 @@ def test_files_and_tables(toy: ToyPaths, whole: Path, capsys: pytest.CaptureFixt
     assert {name: content for name, content in contents(whole).items() if name not in pngs} == {
         name: content for name, content in before.items() if name not in pngs
     }
+
+
+def test_the_page_describes_every_key(whole: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8").split("\n## Files\n")[1]
+    described = set(re.findall(r"\w+", " ".join(re.findall("`([^`]+)`", page))))
+
+    def keys(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*map(keys, value))
+        return set(value).union(*map(keys, value.values())) if isinstance(value, dict) else set()
+
+    document = json.loads((whole / "evaluation.json").read_bytes())
+    names = {each["name"] for each in document["benchmarks"]} | {"1", "2", "4"}
+    assert keys(document) - names - set(document["settings"]) <= described
 
 
 def test_a_killed_run_continues_to_the_same_results(

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import torch
-
 from verl_nthr.errors import InputError
 from verl_nthr.generation.questions import Question, encode_prompt
 
@@ -43,6 +41,8 @@ def choose_sampler(name: str) -> str:
     Raises:
         InputError: vLLM is asked for and not installed.
     """
+    import torch
+
     installed = importlib.util.find_spec("vllm") is not None
     if name == "vllm" and not installed:
         raise InputError("--sampler vllm: vLLM is not installed; use --sampler transformers")

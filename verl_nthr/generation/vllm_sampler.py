@@ -21,8 +21,11 @@ class VLLMSampler:
     """A :class:`verl_nthr.generation.sampler.Sampler`; leave the context before another model is loaded."""
 
     def __init__(self, model: str, dtype: str) -> None:
+        import torch
+
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, context, initializer=_start, initargs=(model, dtype))
+        on_cpu = not torch.cuda.is_available()
+        self._pool = ProcessPoolExecutor(1, context, initializer=_start, initargs=(model, dtype, on_cpu))
 
     def __enter__(self) -> VLLMSampler:
         return self
@@ -51,12 +54,9 @@ class VLLMSampler:
             raise InputError("vLLM ended, its output says why; --sampler transformers does without it") from error
 
 
-def _start(model: str, dtype: str) -> None:
+def _start(model: str, dtype: str, on_cpu: bool) -> None:
     """Load the engine; without ``generation_config="vllm"`` the model's own top-k and penalties would apply."""
     global _engine
-    import torch
-
-    on_cpu = not torch.cuda.is_available()
     if on_cpu:
         for name, value in environment().items():
             if name.startswith("VLLM_"):
