@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from verl_nthr.errors import InputError
@@ -37,7 +38,9 @@ class Model:
         files = weight_files(Path(self.path))
         if not files:
             return None
-        return f"{sum(file.stat().st_size for file in files)} bytes of {max(file.stat().st_mtime_ns for file in files)}"
+        size = sum(file.stat().st_size for file in files)
+        written = datetime.fromtimestamp(max(file.stat().st_mtime for file in files), timezone.utc)
+        return f"{size} bytes of {written.isoformat()}"
 
 
 def parse_models(arguments: list[str]) -> list[Model]:
