@@ -196,14 +196,16 @@ def test_other_settings_are_refused(
     assert contents(whole) == before
 
 
-def test_a_changed_benchmark_is_refused(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = write_benchmark(tmp_path / "mine.parquet", 2)
-    arguments = ["eval", toy.model, "--data", data, "--reward", toy.reward, "--out", tmp_path / "out", *OPTIONS[2:]]
+def test_changed_files_are_refused(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, reward = write_benchmark(tmp_path / "mine.parquet", 2), tmp_path / "reward.py"
+    reward.write_text(REWARD, encoding="utf-8")
+    arguments = ["eval", toy.model, "--data", data, "--reward", reward, "--out", tmp_path / "out", *OPTIONS[2:]]
     assert main(list(map(str, arguments))) == 0
     assert not (tmp_path / "out" / "pass_at_k.png").exists()
     write_benchmark(tmp_path / "mine.parquet", 3)
+    reward.write_text(REWARD.replace("3", "2"), encoding="utf-8")
     assert main(list(map(str, arguments))) == 1
-    assert "made with data_sha256=" in capsys.readouterr().err
+    assert re.search(r"made with data_sha256='\w+', reward_sha256='\w+'; pass", capsys.readouterr().err)
 
 
 def test_a_reward_function_that_is_awaited(toy: ToyPaths, whole: Path, tmp_path: Path) -> None:
@@ -215,7 +217,10 @@ def test_a_reward_function_that_is_awaited(toy: ToyPaths, whole: Path, tmp_path:
 @pytest.mark.parametrize(
     "case", ["columns", "data source", "no model", "no function", "nan", "too long", "k", "k alone", "no parquet"]
 )
-def test_bad_input_leaves_nothing(case: str, toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_loads_and_leaves_nothing(
+    case: str, toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verl_nthr.evaluation.run.load_model", lambda *_: pytest.fail("a model was loaded"))
     model, data, reward, options = toy.model, toy.test, str(toy.reward), []
     if case == "columns":
         data, complaint = tmp_path / "bad.parquet", "lacks the column(s) reward_model"

@@ -61,6 +61,7 @@ def test_steps_of_a_model_are_a_curve() -> None:
     assert png is not None
     # three panels side by side, none of them empty
     image = matplotlib.image.imread(io.BytesIO(png))
+    assert image.shape[1] == 3 * 440
     for panel in range(3):
         width = image.shape[1] // 3
         assert (image[:, panel * width : (panel + 1) * width, :3] < 0.5).any(axis=2).mean() > 0.005
