@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from verl_nthr.generation.transformers_sampler import TransformersSampler
 from verl_nthr.generation.vllm_sampler import VLLMSampler
 
 STAND_IN = """\
+import multiprocessing
+import time
 from types import SimpleNamespace as Box
 
 class SamplingParams:
@@ -28,6 +31,10 @@ class LLM:
         if model == "broken":
             raise RuntimeError("no such model")
         assert (model, dtype, generation_config) == ("some/model", "float32", "vllm")
+        # as vLLM's engine: no daemon, and ended at exit or by shutdown
+        core = multiprocessing.Process(target=time.sleep, args=(100,))
+        core.start()
+        self.llm_engine = Box(engine_core=Box(shutdown=core.terminate))
 
     def generate(self, prompts, parameters, use_tqdm):
         return [
@@ -70,10 +77,12 @@ def test_vllm_runs_in_its_own_process(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "vllm.py").write_text(STAND_IN, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     decoding = Decoding(responses=2, temperature=1.0, max_response_tokens=9)
+    begin = time.monotonic()
     with VLLMSampler("some/model", "float32") as sample:
         answers = sample([[1, 2], [3]], decoding, seed=50)
         assert sample([[1, 2], [3]], decoding, seed=50) == answers
         other = sample([[1, 2]], decoding, seed=51)
+    assert time.monotonic() - begin < 90
     seeds = [answer[0][-3] for answer in (*answers, *other)]
     assert answers == [[[1, 2, seeds[0], 9, 0], [1, 2, seeds[0], 9, 1]], [[3, seeds[1], 9, 0], [3, seeds[1], 9, 1]]]
     # vLLM adds a response's number to the seed

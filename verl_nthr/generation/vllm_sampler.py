@@ -7,6 +7,7 @@ import os
 import random
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -33,7 +34,9 @@ class VLLMSampler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        with suppress(BrokenProcessPool):
+            self._pool.submit(_stop)
+        self._pool.shutdown()
 
     def __call__(self, prompts: list[list[int]], decoding: Decoding, seed: int) -> list[list[list[int]]]:
         """Token ids of the responses to each prompt.
@@ -64,6 +67,11 @@ def _start(model: str, dtype: str, on_cpu: bool) -> None:
     from vllm import LLM
 
     _engine = LLM(model=model, dtype=dtype, generation_config="vllm", enforce_eager=on_cpu)
+
+
+def _stop() -> None:
+    """End the engine's processes: this one waits for them before anything that vLLM does at its exit."""
+    _engine.llm_engine.engine_core.shutdown()
 
 
 def _sample(prompts: list[list[int]], seeds: list[int], options: dict[str, Any]) -> list[list[list[int]]]:
