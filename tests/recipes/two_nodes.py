@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 import ray
 from ray.cluster_utils import Cluster
@@ -16,7 +17,9 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 def check_cluster(gpus: tuple[int, int], variables: dict[str, str], *arguments: str) -> int:
     """The exit code of the check on two nodes with these GPUs; the second has more environment variables."""
     with tempfile.TemporaryDirectory(prefix="vn", ignore_cleanup_errors=True) as folder:
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": gpus[0], "temp_dir": folder})
+        os.environ["RAY_TMPDIR"] = folder
+        Path(folder, "ray").mkdir()
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": gpus[0]})
         try:
             os.environ.update(variables)
             cluster.add_node(num_cpus=1, num_gpus=gpus[1])
