@@ -91,7 +91,7 @@ def nthr_weights(
         ValueError: an argument has a wrong shape, dtype, range or option name; the message names it.
         IndexError: a token id, response index or group is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from verl_nthr import nthr_weights
         >>> hidden = torch.tensor([[1.0, 0.0], [1.0, 0.1]])  # one token each of a correct and of an incorrect answer

@@ -120,7 +120,7 @@ def thr_weights(
         ValueError: an argument has a wrong shape, dtype, range or option name; the message names it.
         IndexError: a token id, response index or group is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from verl_nthr import thr_weights
         >>> hidden = torch.tensor([[1.0, 0.0], [1.0, 0.1]])  # the same token in a correct and in an incorrect answer
