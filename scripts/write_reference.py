@@ -136,6 +136,13 @@ def metrics_page() -> str:
     return f"# Metrics\n\nWhere verl's own metrics go (`trainer.logger`), these go too.\n{section.rstrip()}\n"
 
 
+def support_page() -> str:
+    """The README's section on what is supported, without what it says to developers."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("\n## What is supported\n")[1].split("\nDevelopment: ")[0]
+    return f"# Support matrix\n{section.rstrip()}\n"
+
+
 def command_line_page() -> str:
     """The help of the command and of every subcommand."""
     with mock.patch.dict(os.environ, {"COLUMNS": "100"}):
@@ -152,6 +159,7 @@ PAGES = {
     "estimators.md": estimators_page,
     "metrics.md": metrics_page,
     "command-line.md": command_line_page,
+    "support.md": support_page,
 }
 
 
