@@ -65,6 +65,11 @@ def test_base_and_weighting_are_two_choices(estimator: str, override: str, pair:
         ("nthr", ["+algorithm.nthr.base=gae"], r"nthr\.base='gae': use one of null, grpo, .*, ngrpo, "),
         ("ngrpo", ["+algorithm.nthr.weighting=grpo"], r"nthr\.weighting='grpo': use one of null, nthr, thr"),
         ("psr", ["algorithm.use_kl_in_reward=True"], r"use_kl_in_reward=True: psr looks at correctness alone"),
+        (
+            "ngrpo",
+            ["algorithm.use_kl_in_reward=True"],
+            r"use_kl_in_reward=True: NGRPO compares rewards",
+        ),
         ("nthr", [f"{ACTOR}.policy_loss.loss_mode=geo_mean"], r"loss_mode=geo_mean: verl takes the mean of a response"),
         ("thr", ["algorithm.rollout_correction.bypass_mode=True"], "bypass_mode=True: bypass mode skips"),
         ("ngrpo", ["actor_rollout_ref.rollout.n=1"], r"rollout\.n=1: a group needs several responses"),

@@ -39,6 +39,11 @@ def refused(config: DictConfig, estimator: Estimator, options: NTHROptions) -> I
             f"algorithm.use_kl_in_reward=True: {estimator.base} looks at correctness alone, so that a penalty in the "
             f"reward has no effect; set it to False and {ACTOR}.use_kl_loss=True"
         )
+    if estimator.base == "ngrpo" and config.algorithm.use_kl_in_reward:
+        yield (
+            "algorithm.use_kl_in_reward=True: NGRPO compares rewards with the best one, algorithm.nthr.ngrpo.max_reward; "
+            f"a penalty below 0 would exceed it; set it to False and {ACTOR}.use_kl_loss=True"
+        )
     if estimator.is_scored and _loss_mode(config) == "geo_mean":
         yield (
             f"{ACTOR}.policy_loss.loss_mode=geo_mean: verl takes the mean of a response's advantages there, which "
