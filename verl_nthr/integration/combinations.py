@@ -41,8 +41,9 @@ def refused(config: DictConfig, estimator: Estimator, options: NTHROptions) -> I
         )
     if estimator.base == "ngrpo" and config.algorithm.use_kl_in_reward:
         yield (
-            "algorithm.use_kl_in_reward=True: NGRPO compares rewards with the best one, algorithm.nthr.ngrpo.max_reward; "
-            f"a penalty below 0 would exceed it; set it to False and {ACTOR}.use_kl_loss=True"
+            "algorithm.use_kl_in_reward=True: NGRPO compares rewards with the best one, "
+            "algorithm.nthr.ngrpo.max_reward; a penalty below 0 would exceed it; set it to False and "
+            f"{ACTOR}.use_kl_loss=True"
         )
     if estimator.is_scored and _loss_mode(config) == "geo_mean":
         yield (
