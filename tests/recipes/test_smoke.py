@@ -15,10 +15,11 @@ from verl_nthr.recipes import smoke
 from verl_nthr.recipes.check import check, compose_run
 from verl_nthr.recipes.parity import compute_score
 
+FAST = "qwen2_5_0_5b_instruct"
 
-@pytest.mark.slow
+
 @pytest.mark.timeout(1100)
-@pytest.mark.parametrize("name", FSDP)
+@pytest.mark.parametrize("name", [FAST, *(pytest.param(x, marks=pytest.mark.slow) for x in FSDP if x != FAST)])
 def test_a_recipe_trains(name: str) -> None:
     done = run(
         FOLDER / f"{name}.sh", SMOKE="1", PYTHON=sys.executable, PYTHONPATH=str(ROOT), HOME=str(ROOT), limit=1000
