@@ -9,14 +9,13 @@ from verl_nthr.advantages import Outcomes
 from verl_nthr.comparison.batch import Batch
 from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.policy import Record
-from verl_nthr.influence import nthr_weights, thr_weights
+from verl_nthr.influence.batch import batch_influence
 from verl_nthr.influence.selection import success_rates
-from verl_nthr.influence.thr import token_hidden_rewards
 from verl_nthr.integration.base_advantage import share_of_kept
 from verl_nthr.integration.estimators import BASES, DR_GRPO, ESTIMATORS, Estimator
 from verl_nthr.integration.functions import advantages
 from verl_nthr.integration.options import NTHROptions
-from verl_nthr.weighting import THR, WEIGHTINGS, Responses, Weighting
+from verl_nthr.weighting import WEIGHTINGS, Responses, Weighting
 
 OPTIONS = NTHROptions()
 
@@ -82,6 +81,7 @@ def _base(name: str, batch: Batch, record: Record) -> Tensor:
     return base / share_of_kept(base, batch.mask, "token-mean") if rule.drops_rows else base
 
 
+@torch.no_grad()
 def _responses(
     weighting: Weighting, base: Tensor, batch: Batch, record: Record, unembedding: Tensor, seed: int
 ) -> Responses:
@@ -90,8 +90,7 @@ def _responses(
     score, threshold = torch.full_like(base, torch.nan), torch.full((groups,), torch.nan)
     if weighting.is_scored:
         response = torch.arange(len(batch.mask)).repeat_interleave(batch.mask.sum(1))
-        is_thr = isinstance(weighting, THR)
-        result = (thr_weights if is_thr else nthr_weights)(
+        influence = batch_influence(
             record.hidden[batch.mask],
             batch.token_ids[batch.mask],
             record.log_probs.detach()[batch.mask],
@@ -99,10 +98,14 @@ def _responses(
             batch.group,
             batch.correct,
             unembedding,
+            bias=None,
+            temperature=1.0,
+            beta=OPTIONS.beta,
+            vocabulary=OPTIONS.vocabulary,
+            anchor_includes_self=OPTIONS.anchor_includes_self,
+            length_normalised=weighting.length_normalised,
         )
-        mixed = ((rate > 0) & (rate < 1))[batch.group]
-        # THR_t = (2r − 1) · s_t, and so s_t = (2r − 1) · THR_t
-        scores = token_hidden_rewards(result.scores, batch.correct[response]) if is_thr else result.scores
-        score = score.masked_scatter(batch.mask, scores).masked_fill(~mixed[:, None], torch.nan)
-        threshold = result.threshold
+        mixed = influence.mixed[batch.group]
+        score = score.masked_scatter(batch.mask, influence.scores).masked_fill(~mixed[:, None], torch.nan)
+        threshold = influence.threshold
     return Responses(base, score, threshold[batch.group], batch.correct, rate[batch.group], seed)

@@ -15,8 +15,6 @@ from verl_nthr.weighting import NTHR, THR, WEIGHTINGS
 
 SCORING_OPTIONS = ("beta", "vocabulary", "anchor_includes_self", "feature_device", "token_dump_dir")
 ACTOR = "actor_rollout_ref.actor"
-KEPT_FOR_SIGNAL = {ALL_WRONG: (ALL_CORRECT,), ALL_CORRECT: (ALL_WRONG,)}
-"""By the kind of a homogeneous group, the filters that keep it."""
 
 
 def refused(config: DictConfig, estimator: Estimator, options: NTHROptions) -> Iterator[str]:
@@ -97,8 +95,8 @@ def questionable_filters(config: DictConfig, estimator: Estimator | None, option
     rule = options.rule(estimator.base) if estimator is not None else None
     if rule is None or not is_enabled:
         return
-    lost = [kind for kind, others in KEPT_FOR_SIGNAL.items() if options.filter_groups not in others]
-    lost = [kind for kind in lost if getattr(rule, f"signal_of_{kind}")]
+    dropped = (ALL_WRONG, ALL_CORRECT) if options.filter_groups == HOMOGENEOUS else (options.filter_groups,)
+    lost = [kind for kind in dropped if getattr(rule, f"signal_of_{kind}")]
     if lost:
         yield (
             f"{asked} with algorithm.filter_groups.enable=True drops groups that {estimator.base} learns from "
