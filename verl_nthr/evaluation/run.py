@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 from transformers import PreTrainedTokenizerBase
 
 from verl_nthr.evaluation.benchmarks import Benchmark
@@ -26,6 +26,7 @@ from verl_nthr.evaluation.settings import Settings
 from verl_nthr.evaluation.summary import summarise
 from verl_nthr.files import write_whole
 from verl_nthr.generation.loading import load_model, load_tokenizer
+from verl_nthr.generation.progress import progress_bar
 from verl_nthr.generation.sampler import Sampler, choose_sampler, sample_in_chunks
 from verl_nthr.generation.transformers_sampler import TransformersSampler
 from verl_nthr.generation.vllm_sampler import VLLMSampler
@@ -89,7 +90,7 @@ def evaluate(
     tokenizers = {model.label: load_tokenizer(model.path) for model in incomplete}
     for model in incomplete:
         check_lengths(model, tokenizers[model.label], benchmarks, settings.max_response_tokens)
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         for model in incomplete:
             _complete(model, tokenizers[model.label], parts[model.label], reward, settings, sampler, progress)
     document = {
@@ -206,14 +207,3 @@ def _answers(parts: list[Part]) -> dict[str, dict[str, list[Answer]]]:
     for part in parts:
         answers.setdefault(part.benchmark.name, {})[part.kind] = part.records.answers
     return answers
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console)

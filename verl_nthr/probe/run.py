@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from verl_nthr.errors import InputError
@@ -19,6 +19,7 @@ from verl_nthr.extras import check_installed
 from verl_nthr.files import write_whole
 from verl_nthr.generation.jsonl import append_line, recover_lines
 from verl_nthr.generation.loading import load_model, load_tokenizer
+from verl_nthr.generation.progress import progress_bar
 from verl_nthr.generation.questions import read_questions
 from verl_nthr.generation.sampler import choose_sampler
 from verl_nthr.generation.scoring import load_reward
@@ -69,7 +70,7 @@ def run_probe(sources: Sources, settings: Settings, out: Path, console: Console)
     check_installed("matplotlib", "pandas")
     tokenizer = load_tokenizer(sources.model)
     model = functools.cache(functools.partial(load_model, sources.model, settings.dtype))
-    with ExitStack() as stack, _progress(console) as progress:
+    with ExitStack() as stack, progress_bar(console) as progress:
         rollouts = _rollouts(sources, settings, out, tokenizer, model, stack)
         task = progress.add_task("mixed questions", total=settings.groups)
         mixed = _mixed(rollouts, settings, lambda: progress.advance(task))
@@ -166,14 +167,3 @@ def _claim(out: Path, sources: Sources, settings: Settings) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(run, indent=1).encode())
-
-
-def _progress(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console)
