@@ -13,7 +13,7 @@ import torch
 import wrapt
 from torch import Tensor
 
-from verl_nthr.integration import base_advantage, dump
+from verl_nthr.integration import alerts, base_advantage, dump
 from verl_nthr.integration.columns import CORRECT, read_columns
 from verl_nthr.integration.estimators import estimator_of
 from verl_nthr.integration.groups import read_groups
@@ -96,6 +96,7 @@ def compute_advantage(
     with standing_in(trainer_base, FUNCTION, step.advantage(getattr(trainer_base, FUNCTION))):
         batch = verl_advantage(batch, metrics=metrics)
     metrics.update(step.metrics)
+    alerts.observe(trainer, step.estimator, step.options, step.metrics)
     if step.options.token_dump_dir is not None and step.estimator.is_scored:
         step.dump(batch)
     return batch
