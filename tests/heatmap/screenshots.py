@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -41,12 +41,15 @@ def take(tab: Page, page: Path, group: str, images: Path) -> None:
 
 def main() -> None:
     """Make the page of the dump and take its pictures."""
-    dump, images = map(Path, sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dump", type=Path, metavar="DUMP", help="token dump of the run")
+    parser.add_argument("images", type=Path, metavar="IMAGES", help="folder of the pictures")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        write_heatmap(dumped_steps(dump).values(), page, TITLE)
+        write_heatmap(dumped_steps(args.dump).values(), page, TITLE)
         with chromium() as tab:
-            take(tab, page, example(dump), images)
+            take(tab, page, example(args.dump), args.images)
 
 
 if __name__ == "__main__":
