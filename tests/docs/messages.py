@@ -9,13 +9,15 @@ import re
 from tests.docs.pages import ROOT
 
 SAID_BY = {"warnings.warn", "logger.warning"}
+HANDED_ON = re.compile(r"(?:--\w+|[…=:. ])*")
+"""No text of its own: another error's, after the option or file that it is about."""
 REQUIREMENT = (ast.expr, (ast.Lambda, ast.Call, ast.Name), ast.expr)
 """A key, whether a value of it will do, and else why not."""
 
 
 @functools.cache
 def templates(folder: str) -> set[str]:
-    """Every text in the sources of a folder of the package."""
+    """Every text in the sources of a folder of the repository."""
     return {text for node in _nodes(folder) if (text := _template(node)) is not None}
 
 
@@ -33,15 +35,13 @@ def said(folder: str) -> set[str]:
             arguments = node.elts[2:] if isinstance(node.elts[1], REQUIREMENT[1]) else []
         else:
             continue
-        found |= {
-            text for argument in arguments if (text := _template(argument)) is not None and re.search("[a-z]", text)
-        }
+        found |= {text for argument in arguments if (text := _template(argument)) and not HANDED_ON.fullmatch(text)}
     return found
 
 
 @functools.cache
 def _nodes(folder: str) -> list[ast.AST]:
-    files = (ROOT / "verl_nthr" / folder).rglob("*.py")
+    files = (ROOT / folder).rglob("*.py")
     return [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
 
 
