@@ -27,6 +27,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 
 @pytest.mark.slow
+@pytest.mark.covers("training: every estimator of the family")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_an_estimator_trains(toy: Toy, tmp_path: Path, estimator: str) -> None:

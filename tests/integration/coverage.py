@@ -25,6 +25,7 @@ def covers(case: Case, ranks: int = 1) -> pytest.MarkDecorator:
         "FSDP: CPU offload policy": case.offload_policy,
         "FSDP: bfloat16 parameters": case.dtype == "bf16",
         "FSDP: gradient checkpointing": case.checkpointing,
+        "FSDP: THR": case.length_normalised,
     }
     return pytest.mark.covers(*(row for row, shown in rows.items() if shown))
 

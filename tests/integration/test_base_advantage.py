@@ -54,7 +54,7 @@ def advantages(base: str, rewards: dict[str, float], lengths: list[int]) -> torc
     return data.batch["advantages"]
 
 
-@pytest.mark.covers("training: several outputs a session")
+@pytest.mark.covers("training: several outputs a session", "trainer: every base advantage, on verl's batches")
 @pytest.mark.parametrize("base", BASES)
 def test_the_last_output_of_a_session_decides_whatever_the_base(base: str) -> None:
     expected = advantages(base, LAST, LENGTHS)

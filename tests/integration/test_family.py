@@ -17,6 +17,7 @@ RHO = -0.2
 
 
 @pytest.mark.slow
+@pytest.mark.covers("training: THR on NGRPO")
 @pytest.mark.timeout(900)
 def test_thr_on_ngrpo_in_a_training_run(tmp_path: Path) -> None:
     toy, dumps = make_toy(tmp_path / "toy"), tmp_path / "tokens"

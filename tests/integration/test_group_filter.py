@@ -100,6 +100,7 @@ def build_buffer(config: DictConfig, refills: list[int] | None = None) -> Any:
     return buffer
 
 
+@pytest.mark.covers("trainer: filter by correctness, on verl's replay buffers")
 @pytest.mark.parametrize("mode", ["sync", "colocate_async", "separate_async"])
 @pytest.mark.parametrize("metric", ["reward", "acc"])
 @pytest.mark.parametrize("dropped", DROPPED)
@@ -231,6 +232,7 @@ def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_)
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.covers("training: filter by correctness")
 @pytest.mark.parametrize(
     ("estimator", "mode", "dropped", "gone", "kept"),
     [("nthr", "sync", "all_correct", 1.0, 0.0), ("grpo", "colocate_async", "all_wrong", 0.0, 1.0)],

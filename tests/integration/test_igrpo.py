@@ -125,6 +125,7 @@ async def run_group(config: DictConfig, servers: Servers, rows: list[dict[str, A
     return await asyncio.gather(*sessions, return_exceptions=True)
 
 
+@pytest.mark.covers("trainer: iGRPO's agent loop")
 def test_a_group_shares_the_best_of_its_drafts(config: DictConfig, rewards: RewardWorkers) -> None:
     from verl_nthr.integration import igrpo
 
@@ -238,6 +239,7 @@ def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_)
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.covers("training: iGRPO")
 def test_a_run_trains_on_responses_to_the_best_drafts_and_validates_without(tmp_path: Path) -> None:
     toy = make_toy(tmp_path / "toy")
     reward, log, loops = tmp_path / "reward.py", tmp_path / "rewards.jsonl", tmp_path / "loops.yaml"

@@ -59,6 +59,7 @@ def results(models: Path, targets: Targets, ranks: int) -> list[Any]:
         return [hang]
 
 
+@pytest.mark.covers("FSDP: positive NLL and LLDS")
 @pytest.mark.parametrize(
     ("ranks", "index"),
     [

@@ -20,7 +20,7 @@ TERMS = [
 ]
 METRICS = {"actor/positive_nll_loss", "actor/llds_loss", "actor/llds_active_fraction"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.covers("training: positive NLL and LLDS")]
 
 
 @pytest.fixture(scope="module")

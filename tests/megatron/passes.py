@@ -74,6 +74,7 @@ def support_rows(ranks: int, case: MegatronCase) -> list[str]:
         "plain cross-entropy": not case.fused,
         "mbridge": not case.megatron_bridge,
         "Megatron-Bridge": case.megatron_bridge,
+        "THR": case.length_normalised,
     }
     return [f"Megatron: {row}" for row, applies in shown.items() if applies]
 

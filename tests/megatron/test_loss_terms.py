@@ -58,6 +58,7 @@ def results(models: Path, targets: Targets) -> list[Any]:
 
 
 @pytest.mark.distributed
+@pytest.mark.covers("Megatron: positive NLL and LLDS")
 @pytest.mark.parametrize("index", [pytest.param(i, id=str(update)) for i, update in enumerate(UPDATES)])
 def test_every_cut_has_the_gradients_of_the_formulas(models: Path, rows: Rows, index: int) -> None:
     targets = make_targets(models / "untied", rows)
