@@ -31,7 +31,8 @@ def plain_and_extra_forward(scoring: Pass) -> Tensor:
     device = hidden.device
     lengths = torch.tensor([len(response) for response in batch.responses])
     row = torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(device)
-    group = torch.tensor(batch.group, device=device)[row]
+    group_of_row = torch.tensor(batch.group, device=device)
+    group = group_of_row[row]
     token_ids = torch.cat([torch.tensor(ids) for ids in batch.responses]).to(device)
     chosen = torch.cat(
         [values[-len(ids) - 1 : -1] for values, ids in zip(log_probs.unbind(), batch.responses, strict=True)]
@@ -48,10 +49,11 @@ def plain_and_extra_forward(scoring: Pass) -> Tensor:
         response=row,
         group=group,
     )
-    scores, _ = influence_scores(
+    scores, *_ = influence_scores(
         features,
         OutputRows(weight[entries].to(hidden.dtype), None, entries),
         GroupVocabulary.from_keys(keys, max(batch.group) + 1, len(weight)),
+        group_of_row,
         torch.tensor(batch.correct, device=device),
         Sharding(),
     )

@@ -82,7 +82,7 @@ def decide(responses: Responses, choice: Choice, device: torch.device) -> Decisi
         else:
             keys = vocabulary_keys(group, token_ids, len(weight))
             entries = GroupVocabulary.from_keys(keys, num_groups, len(weight))
-        scores, anchors = influence_scores(features, OutputRows(weight), entries, correct, Sharding())
+        scores, anchors, _ = influence_scores(features, OutputRows(weight), entries, group_R, correct, Sharding())
     threshold = thresholds(anchors, group_R, num_groups, beta=1.0)
     mixed = torch.ones(num_groups, dtype=torch.bool, device=device)
     return Decision(scores.cpu(), select_tokens(scores, group, correct[response], threshold, mixed).cpu())

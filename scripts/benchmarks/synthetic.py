@@ -39,6 +39,7 @@ class ScoringInput:
     features: TokenFeatures
     rows: OutputRows
     num_groups: int
+    group: Tensor
     correct: Tensor
 
     def keys(self) -> Tensor:
@@ -49,7 +50,7 @@ class ScoringInput:
         """Scores and anchors, with the union of the groups' vocabularies before."""
         keys = sharding.union(self.keys())
         vocabulary = GroupVocabulary.from_keys(keys, self.num_groups, len(self.rows.weight))
-        return influence_scores(self.features, self.rows, vocabulary, self.correct, sharding)
+        return influence_scores(self.features, self.rows, vocabulary, self.group, self.correct, sharding)[:2]
 
     def part(self, rank: int, ranks: int) -> ScoringInput:
         """The tokens of one of several ranks: every ``ranks``-th response is its own."""
@@ -70,7 +71,8 @@ def make_input(size: Size, device: torch.device, seed: int = 0) -> ScoringInput:
     vocabulary, per_group = 4 * size.entries, size.rollouts * size.response
     pools = torch.rand(size.groups, vocabulary, generator=rng, device=device).argsort(dim=1)[:, : size.entries]
     place = torch.arange(per_group, device=device) % size.entries
-    response = torch.arange(size.groups * size.rollouts, device=device).repeat_interleave(size.response)
+    rows = torch.arange(size.groups * size.rollouts, device=device)
+    response, group = rows.repeat_interleave(size.response), rows // size.rollouts
     features = TokenFeatures(
         hidden=torch.randn(size.tokens, size.hidden, generator=rng, device=device),
         token_ids=pools[:, place].flatten(),
@@ -78,8 +80,7 @@ def make_input(size: Size, device: torch.device, seed: int = 0) -> ScoringInput:
         log_normalizer=torch.full((size.tokens,), 1.0 + torch.tensor(float(vocabulary)).log().item(), device=device),
         temperature=torch.ones(size.tokens, device=device),
         response=response,
-        group=response // size.rollouts,
+        group=group[response],
     )
     weight = torch.randn(vocabulary, size.hidden, generator=rng, device=device) / size.hidden**0.5
-    correct = torch.arange(size.groups * size.rollouts, device=device) % 2 == 0
-    return ScoringInput(features, OutputRows(weight), size.groups, correct)
+    return ScoringInput(features, OutputRows(weight), size.groups, group, rows % 2 == 0)

@@ -105,6 +105,7 @@ def test_the_distance_is_taken_in_parts_of_the_groups_largest_score() -> None:
         eta=nothing,
         selected=torch.tensor([False, True, False, False]),
         weight=nothing,
+        finite=nothing,
     )
     distance = Distance()
     distance.add(

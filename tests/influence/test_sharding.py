@@ -125,10 +125,11 @@ def sharded_scores(rank: int, cuts: list[Cut]) -> list[tuple[list[int], list[flo
         else:
             keys = sharding.union(vocabulary_keys(features.group, token_ids, cut.vocab_size))
             vocabulary = GroupVocabulary.from_keys(keys, len(GROUPS), cut.vocab_size)
-        scores, anchors = influence_scores(
+        scores, anchors, _ = influence_scores(
             features,
             rows,
             vocabulary,
+            batch.group,
             batch.correct,
             sharding,
             anchor_includes_self=cut.includes_self,
@@ -193,7 +194,7 @@ def failing_rank(rank: int, stage: str, vocabulary_ranks: int) -> str:
         )
         vocabulary = GroupVocabulary.from_keys(vocabulary_keys(features.group, batch.token_ids, 23), len(GROUPS), 23)
         counting = stage == "counting"
-        influence_scores(features, rows, vocabulary, batch.correct, sharding, length_normalised=counting)
+        influence_scores(features, rows, vocabulary, batch.group, batch.correct, sharding, length_normalised=counting)
     except (ValueError, RuntimeError, IndexError) as error:
         return f"{type(error).__name__}: {error}"
     return "no error"

@@ -20,10 +20,12 @@ class BatchInfluence:
     """How much every token of a batch pulls on the correct responses to its prompt.
 
     Attributes:
-        scores: [T] float32, s_t; 0 for tokens of padding rows.
-        anchors: [R] float32, s̄⁺ of correct responses, nan for incorrect ones and for those without tokens.
+        scores: [T] float32, s_t; nan in groups that are not finite, 0 for tokens of padding rows.
+        anchors: [R] float32, s̄⁺ of correct responses; nan for incorrect ones, for those without tokens, and in groups
+            that are not finite.
         threshold: [groups] float32, τ = β · min s̄⁺, nan for a group without anchors.
         success_rate: [groups] float32, p = N⁺/G, nan for a group without responses.
+        finite: [groups] bool, whether all that the scores of a group come from, and they themselves, are finite.
         group: [T] int64, prompt group of the token's response; −1 for tokens of padding rows.
         correct: [T] bool, of the token's response.
     """
@@ -32,6 +34,7 @@ class BatchInfluence:
     anchors: Tensor
     threshold: Tensor
     success_rate: Tensor
+    finite: Tensor
     group: Tensor
     correct: Tensor
 
@@ -91,10 +94,11 @@ def batch_influence(
     else:
         keys = vocabulary_keys(group_T, token_ids_T, vocab_size)
         entries = GroupVocabulary.from_keys(keys, num_groups, vocab_size)
-    scores_T, anchors = influence_scores(
+    scores_T, anchors, finite = influence_scores(
         features,
         rows,
         entries,
+        group.long(),
         correct & (group >= 0),
         Sharding(),
         anchor_includes_self=anchor_includes_self,
@@ -105,6 +109,7 @@ def batch_influence(
         anchors=anchors,
         threshold=thresholds(anchors, group.long(), num_groups, beta),
         success_rate=success_rates(group, correct, num_groups),
+        finite=finite,
         group=token_group,
         correct=correct[response],
     )

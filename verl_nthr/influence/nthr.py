@@ -17,13 +17,17 @@ class NTHRResult:
     """What NTHR decides for a batch.
 
     Attributes:
-        scores: [T] float32, s_t (Eq. 7) for tokens of correct and of incorrect responses; 0 for tokens of padding rows.
-        anchors: [R] float32, s̄⁺ (Eq. 8) of correct responses, nan for incorrect ones and for those without tokens.
-        threshold: [groups] float32, τ = β · min s̄⁺, nan for a group without a correct response.
+        scores: [T] float32, s_t (Eq. 7) for tokens of correct and of incorrect responses; nan in groups that are not
+            finite, 0 for tokens of padding rows.
+        anchors: [R] float32, s̄⁺ (Eq. 8) of correct responses; nan for incorrect ones, for those without tokens, and in
+            groups that are not finite.
+        threshold: [groups] float32, τ = β · min s̄⁺, nan for a group without anchors.
         success_rate: [groups] float32, p = N⁺/G, nan for a group without responses.
         eta: [groups] float32, η.
         selected: [T] bool, whether the token's penalty is eased.
         weight: [T] float32, the factor of the token's advantage: η where selected, else 1.
+        finite: [groups] bool, whether all that the scores of a group come from, and they themselves, are finite; where
+            not, nothing is selected.
     """
 
     scores: Tensor
@@ -33,6 +37,7 @@ class NTHRResult:
     eta: Tensor
     selected: Tensor
     weight: Tensor
+    finite: Tensor
 
 
 @torch.no_grad()
@@ -61,7 +66,7 @@ def nthr_weights(
         weight_t = η if t belongs to an incorrect response and s_t > τ, else 1        (Algorithm 1)
 
     computed in float32 as s_t = g_tᵀ M⁺ h_t with M⁺ = Σ_{i,k} g_{i,k} h_{i,k}ᵀ (App. 7.4). In groups whose responses
-    are all correct or all incorrect nothing is selected.
+    are all correct or all incorrect nothing is selected, nor in groups in which anything is not finite.
 
     Args:
         hidden: [T, D] last hidden state that predicts each token, any float dtype.
@@ -124,4 +129,6 @@ def nthr_weights(
     selected = torch.zeros_like(counted).masked_scatter_(counted, selected_T)
     weight = torch.ones_like(batch.scores)
     weight[selected] = factor[batch.group[selected]]
-    return NTHRResult(batch.scores, batch.anchors, batch.threshold, batch.success_rate, factor, selected, weight)
+    return NTHRResult(
+        batch.scores, batch.anchors, batch.threshold, batch.success_rate, factor, selected, weight, batch.finite
+    )

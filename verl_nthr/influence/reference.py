@@ -42,7 +42,7 @@ def nthr_weights_reference(
         vocabulary=vocabulary,
         anchor_includes_self=anchor_includes_self,
     )
-    threshold, success_rate = _thresholds(anchors, group, correct, beta)
+    threshold, success_rate, finite = _of_groups(scores, anchors, response, group, correct, beta)
     etas = torch.full_like(threshold, torch.nan)
     selected = torch.zeros(len(scores), dtype=torch.bool)
     weight = torch.ones(len(scores), dtype=torch.float64)
@@ -53,10 +53,10 @@ def nthr_weights_reference(
         etas[x] = {"balanced": 2 * abs(0.5 - p), "p": p, "1-p": 1 - p}[eta] if isinstance(eta, str) else eta
         for t in range(len(scores)):
             wrong = int(response[t]) in members and int(response[t]) not in positives
-            if wrong and positives and scores[t] > threshold[x]:
+            if wrong and positives and finite[x] and scores[t] > threshold[x]:
                 selected[t] = True
                 weight[t] = etas[x]
-    return NTHRResult(scores, anchors, threshold, success_rate, etas, selected, weight)
+    return NTHRResult(scores, anchors, threshold, success_rate, etas, selected, weight, finite)
 
 
 @torch.no_grad()
@@ -93,7 +93,7 @@ def thr_weights_reference(
         anchor_includes_self=anchor_includes_self,
         length_normalised=True,
     )
-    threshold, success_rate = _thresholds(anchors, group, correct, beta)
+    threshold, success_rate, finite = _of_groups(scores, anchors, response, group, correct, beta)
     weight = torch.ones(len(scores), dtype=torch.float64)
     for t in range(len(scores)):
         scores[t] *= 2 * int(correct[response[t]]) - 1
@@ -101,7 +101,7 @@ def thr_weights_reference(
         if x >= 0 and 0 < success_rate[x] < 1 and not threshold[x].isnan():
             dominant = abs(float(scores[t])) > max(float(threshold[x]), 0.0)
             weight[t] = (1 + rho if scores[t] > 0 else 1 - rho) if dominant else 0.0
-    return THRResult(scores, anchors, threshold, success_rate, weight)
+    return THRResult(scores, anchors, threshold, success_rate, weight, finite)
 
 
 @torch.no_grad()
@@ -125,7 +125,8 @@ def influence_scores_reference(
     other arguments are those of :func:`verl_nthr.nthr_weights`.
 
     Returns:
-        scores [T] float64, 0 for tokens of padding rows; anchors [R] float64, nan where incorrect or without tokens.
+        scores [T] float64, 0 for tokens of padding rows; anchors [R] float64, nan where incorrect or without tokens;
+        both nan in a group with a score or an anchor that is not finite.
     """
     num_tokens, num_responses = hidden.shape[0], group.shape[0]
     temperatures = torch.as_tensor(temperature, dtype=torch.float64).expand(num_responses)
@@ -154,6 +155,10 @@ def influence_scores_reference(
             if tokens[i]:
                 total = sum(influence[target][other] for target in tokens[i] for other in counted)
                 anchors[i] = total / len(tokens[i])
+        mine = [t for i in members for t in tokens[i]]
+        found = torch.cat([scores[mine], anchors[[i for i in positives if tokens[i]]]])
+        if not found.isfinite().all():
+            scores[mine] = anchors[members] = torch.nan
     return scores, anchors
 
 
@@ -163,17 +168,20 @@ def _influence(sources: list[int], target: int, g: Tensor, h: Tensor, mean: bool
     return sum(pairs) / (max(1, len(pairs)) if mean else 1)
 
 
-def _thresholds(anchors: Tensor, group: Tensor, correct: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """τ = β · min s̄⁺ and p of every group, float64."""
+def _of_groups(
+    scores: Tensor, anchors: Tensor, response: Tensor, group: Tensor, correct: Tensor, beta: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """τ = β · min s̄⁺ and p of every group, float64, and whether its scores are finite, bool."""
     groups = _groups(group, correct)
     threshold, success_rate = torch.full((2, len(groups)), torch.nan, dtype=torch.float64)
+    finite = torch.tensor([bool(scores[group[response] == x].isfinite().all()) for x in range(len(groups))]).bool()
     for x, (members, positives) in enumerate(groups):
         if members:
             success_rate[x] = len(positives) / len(members)
         lowest = [float(anchors[i]) for i in positives if not anchors[i].isnan()]
         if lowest:
             threshold[x] = beta if beta == -torch.inf else beta * min(lowest)
-    return threshold, success_rate
+    return threshold, success_rate, finite
 
 
 def _groups(group: Tensor, correct: Tensor) -> list[tuple[list[int], list[int]]]:

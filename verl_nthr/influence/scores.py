@@ -28,13 +28,14 @@ def influence_scores(
     features: TokenFeatures,
     rows: OutputRows,
     vocabulary: GroupVocabulary,
+    group: Tensor,
     correct: Tensor,
     sharding: Sharding,
     *,
     anchor_includes_self: bool = True,
     length_normalised: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Scores of all tokens and anchors of all correct responses.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores of all tokens and anchors of all correct responses, and which groups they can be trusted in.
 
     With g_t = e_{y_t} − π_t restricted to the group's vocabulary (π is never renormalised) and
     M⁺ = Σ_{i correct} Σ_k g_{i,k} h_{i,k}ᵀ:
@@ -50,21 +51,27 @@ def influence_scores(
     M⁺ = Σ_{i correct} (1/|y_i|) Σ_k g_{i,k} h_{i,k}ᵀ, where |y_i| counts its tokens on all ranks, and without i's
     influence on itself the anchor's sum is ⟨M_i, M⁺ − M_i/|y_i|⟩_F.
 
+    A group is finite if the score, log π and log Z of each of its tokens are, and the anchors of its correct responses.
+    The inputs count too: an infinite log Z makes π = 0 and a score that is finite and wrong. All ranks find the same
+    groups finite, and what one group holds has no effect on another.
+
     Args:
         features: tokens of this rank; log Z and log π are those of the whole vocabulary.
         rows: the output layer at least at every entry of ``vocabulary`` that this rank owns.
         vocabulary: the same on every rank, whatever part of it the rank owns.
-        correct: [R] bool, the same on every rank.
+        group: [R] int64, group of each response, −1 for a padding row; the same on every rank.
+        correct: [R] bool, False for a padding row; the same on every rank.
         sharding: the ranks that hold the other tokens and own the other entries.
         anchor_includes_self: see above; the same on every rank.
         length_normalised: see above; the same on every rank.
 
     Returns:
-        scores [T] float32 of this rank's tokens; anchors [R] float32, nan where incorrect or without tokens.
+        scores [T] float32 of this rank's tokens, nan in groups that are not finite; anchors [R] float32, nan where
+        incorrect or without tokens, and in groups that are not finite; finite [G] bool.
     """
     scores_T = torch.zeros_like(features.log_probs)
-    sums_2R = scores_T.new_zeros(2, correct.shape[0])
-    influence_R, counts_R = sums_2R
+    sums_3R = scores_T.new_zeros(3, correct.shape[0])
+    counts_R, influence_R, faults_R = sums_3R
     with sharding.local_work():
         counts_R.index_add_(0, features.response, torch.ones_like(scores_T))
     if length_normalised:
@@ -87,15 +94,26 @@ def influence_scores(
                 scorer.add_scores(scores_T, directions)
             if not anchor_includes_self:
                 scorer.add_influence_on_others(influence_R, directions, correct_keys)
+    with sharding.local_work():
+        scores_T.masked_fill_(~(features.log_probs.isfinite() & features.log_normalizer.isfinite()), torch.nan)
     sharding.sum_over_vocabulary(scores_T)
-    if anchor_includes_self:
-        with sharding.local_work():
-            influence_R.index_add_(0, features.response, scores_T)
-    sharding.sum_over_tokens(influence_R if length_normalised else sums_2R)
+    with sharding.local_work():
+        faults_R.index_add_(0, features.response, (~scores_T.isfinite()).float())
+        if anchor_includes_self:
+            influence_R.copy_(scorer.sums_of_responses(scores_T))
+    sharding.sum_over_tokens(sums_3R[1:] if length_normalised else sums_3R)
     if not anchor_includes_self:
         sharding.sum_over_vocabulary(influence_R)
+    with sharding.local_work():
+        anchors = torch.where(correct, influence_R / counts_R, torch.nan)
+        faulty = (faults_R > 0) | (correct & (counts_R > 0) & ~anchors.isfinite())
+        # the last entry stands for padding rows
+        finite = torch.ones(vocabulary.num_groups + 1, dtype=torch.bool, device=scores_T.device)
+        finite[group[faulty]] = False
+        scores_T.masked_fill_(~finite[features.group], torch.nan)
+        anchors.masked_fill_(~finite[group], torch.nan)
     sharding.agree(scores_T.device)
-    return scores_T, torch.where(correct, influence_R / counts_R, torch.nan)
+    return scores_T, anchors, finite[:-1]
 
 
 def _reduction_chunks(vocabulary: GroupVocabulary, dim: int) -> Iterator[range]:
@@ -164,10 +182,10 @@ class _Scorer:
         self.dim, self.responses = features.hidden.shape[-1], correct.shape[0]
         # by group, its correct responses first
         keys = (2 * features.group + ~correct[features.response]) * self.responses + features.response
-        self.keys, order = keys.sort(stable=True)
-        self.limits = limits_of(order.device)
-        self.errors = PredictionErrors(features, rows, self.vocabulary, order)
-        ends = torch.arange(2 * vocabulary.num_groups + 1, device=order.device) * self.responses
+        self.keys, self.order = keys.sort(stable=True)
+        self.limits = limits_of(self.keys.device)
+        self.errors = PredictionErrors(features, rows, self.vocabulary, self.order)
+        ends = torch.arange(2 * vocabulary.num_groups + 1, device=self.keys.device) * self.responses
         self.bounds = torch.searchsorted(self.keys, ends).tolist()
 
     def directions(self, groups: range) -> _Directions:
@@ -191,6 +209,12 @@ class _Scorer:
                 scores_St = torch.linalg.vecdot(block.errors, torch.bmm(block.hidden, direction_SVD.mT))
                 # the padding of a run adds zeros to its last token
                 scores_T.index_add_(0, block.tokens.flatten(), scores_St.flatten())
+
+    def sums_of_responses(self, values_T: Tensor) -> Tensor:
+        """[R] sums of [T] values over the tokens of every response, always in the same order."""
+        keys, counts = torch.unique_consecutive(self.keys, return_counts=True)
+        sums = torch.segment_reduce(values_T[self.order], "sum", lengths=counts, initial=0.0, unsafe=True)
+        return values_T.new_zeros(self.responses).index_copy_(0, keys % self.responses, sums)
 
     def correct_responses(self) -> Tensor:
         """Keys of the correct responses that have tokens here."""
@@ -225,7 +249,10 @@ class _Scorer:
         for bucket in plan_buckets(planned, sizes, self.dim, self.limits):
             with sharding.local_work():
                 positions, inside = self.errors.entries(runs[bucket])
-                here_SVD = self.errors.outer_products(runs[bucket], positions).mul_(inside[..., None])
+                here_SVD = self.errors.outer_products(runs[bucket], positions)
+                # a run without tokens reads another group's, which may be nan
+                inside &= torch.tensor(runs[bucket].counts, device=inside.device)[:, None] > 0
+                here_SVD.masked_fill_(~inside[..., None], 0.0)
                 own_SVD = here_SVD.clone() if sharding.spreads_responses else here_SVD
             if sharding.spreads_responses:
                 sharding.agree(influence_R.device)

@@ -17,12 +17,15 @@ class THRResult:
     """What THR decides for a batch.
 
     Attributes:
-        scores: [T] float32, THR_t, for tokens of correct and of incorrect responses; 0 for tokens of padding rows.
-        anchors: [R] float32, s̄⁺ of correct responses, nan for incorrect ones and for those without tokens.
-        threshold: [groups] float32, τ = β · min s̄⁺, nan for a group without a correct response; below 0 it acts as 0.
+        scores: [T] float32, THR_t, for tokens of correct and of incorrect responses; nan in groups that are not finite,
+            0 for tokens of padding rows.
+        anchors: [R] float32, s̄⁺ of correct responses; nan for incorrect ones, for those without tokens, and in groups
+            that are not finite.
+        threshold: [groups] float32, τ = β · min s̄⁺, nan for a group without anchors; below 0 it acts as 0.
         success_rate: [groups] float32, p = N⁺/G, nan for a group without responses.
         weight: [T] float32, the factor of the token's advantage: 0 where |THR_t| ≤ τ, else 1 ± ρ; 1 outside of mixed
-            groups.
+            groups, and in groups that are not finite.
+        finite: [groups] bool, whether all that the scores of a group come from, and they themselves, are finite.
     """
 
     scores: Tensor
@@ -30,6 +33,7 @@ class THRResult:
     threshold: Tensor
     success_rate: Tensor
     weight: Tensor
+    finite: Tensor
 
 
 def check_rho(rho: float) -> float:
@@ -151,4 +155,4 @@ def thr_weights(
     threshold_T[counted] = batch.threshold.masked_fill(~batch.mixed, torch.nan)[batch.group[counted]]
     weight = thr_token_weights(batch.scores, batch.correct, threshold_T, rho)
     rewards = token_hidden_rewards(batch.scores, batch.correct)
-    return THRResult(rewards, batch.anchors, batch.threshold, batch.success_rate, weight)
+    return THRResult(rewards, batch.anchors, batch.threshold, batch.success_rate, weight, batch.finite)

@@ -111,10 +111,11 @@ class ScoringPass:
         group, correct = request.group.to(self.device), request.correct.to(self.device)
         with self._timed():
             features, slot = self.recording.features(request.group, self._temperature())
-            scores, anchors = influence_scores(
+            scores, anchors, _ = influence_scores(
                 features,
                 self.recording.rows,
                 self.vocabulary,
+                group,
                 correct,
                 self.sharding,
                 anchor_includes_self=options.anchor_includes_self,
