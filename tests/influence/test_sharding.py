@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from unittest import mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tests.influence.batches import largest_error, random_batch
 from tests.processes import run_ranks
 from verl_nthr.influence import scores as scores_module
 from verl_nthr.influence import segments
+from verl_nthr.influence.agreement import AgreedOutOfMemory, RemoteError
 from verl_nthr.influence.features import OutputRows, TokenFeatures
 from verl_nthr.influence.reference import influence_scores_reference
 from verl_nthr.influence.scores import influence_scores
@@ -202,13 +204,87 @@ def failing_rank(rank: int, stage: str, vocabulary_ranks: int) -> str:
 
 @pytest.mark.parametrize(
     ("stage", "own"),
-    [("before", "ValueError: bad hidden state"), ("counting", "IndexError"), ("scoring", "IndexError")],
+    [("before", "ValueError: bad hidden state"), ("counting", "IndexError: "), ("scoring", "IndexError: ")],
 )
 @pytest.mark.parametrize(("world_size", "vocabulary_ranks"), [(3, 1), (2, 2), (4, 2)])
 def test_an_error_on_one_rank_is_raised_on_every_rank(
     stage: str, own: str, world_size: int, vocabulary_ranks: int
 ) -> None:
     answers = run_ranks(failing_rank, world_size, stage, vocabulary_ranks)
-    assert answers.pop(1).startswith(own)
-    for answer in answers:
-        assert answer.startswith(f"RuntimeError: NTHR failed on 1 other rank(s) of {world_size}")
+    error = answers.pop(1)
+    assert error.startswith(own)
+    assert answers == [f"RemoteError: NTHR failed on rank 1 of {world_size}: {error}"] * (world_size - 1)
+
+
+SHORTAGE, BUG = torch.OutOfMemoryError("no room"), ValueError("a bug")
+NESTED = RemoteError("NTHR failed on rank 7 of 8: ValueError: a bug")
+AGREEMENTS = [
+    ({}, ["no error"] * 4),
+    ({2: SHORTAGE}, ["AgreedOutOfMemory: NTHR failed on rank 2 of 4: OutOfMemoryError: no room"] * 4),
+    ({3: SHORTAGE, 1: SHORTAGE}, ["AgreedOutOfMemory: NTHR failed on rank 1 of 4: OutOfMemoryError: no room"] * 4),
+    (
+        {0: SHORTAGE, 1: BUG, 3: ValueError("another")},
+        [
+            "RemoteError: NTHR failed on rank 1 of 4: ValueError: a bug",
+            "ValueError: a bug",
+            "RemoteError: NTHR failed on rank 1 of 4: ValueError: a bug",
+            "ValueError: another",
+        ],
+    ),
+    ({3: NESTED}, [f"RemoteError: {NESTED}"] * 4),
+    (
+        {3: MemoryError("host")},
+        [*["RemoteError: NTHR failed on rank 3 of 4: MemoryError: host"] * 3, "MemoryError: host"],
+    ),
+    (
+        {0: ValueError("é" * 3000)},
+        [f"ValueError: {'é' * 3000}", *[f"RemoteError: NTHR failed on rank 0 of 4: ValueError: {'é' * 1959}…"] * 3],
+    ),
+]
+
+
+def agreements(rank: int, cases: list[dict[int, Exception]]) -> list[str]:
+    """What this rank raises where the ranks of a case have kept its errors."""
+    token_group, vocabulary_group = groups_of(Cut(vocabulary=2), rank, dist.get_world_size())
+    found = []
+    for errors in cases:
+        sharding = Sharding(token_group, VocabularyShard(0, 1, vocabulary_group))
+        try:
+            with sharding.local_work():
+                if rank in errors:
+                    raise errors[rank]
+            sharding.agree(torch.device("cpu"))
+            found.append("no error")
+        except Exception as error:  # noqa: BLE001 - its type and text are what is wanted
+            found.append(f"{type(error).__name__}: {error}")
+    return found
+
+
+def test_what_the_ranks_agree_on() -> None:
+    answers = run_ranks(agreements, 4, [errors for errors, _ in AGREEMENTS])
+    for index, (errors, expected) in enumerate(AGREEMENTS):
+        assert [answer[index] for answer in answers] == expected, errors
+
+
+def test_one_process_raises_its_own_error_but_a_shortage_of_memory_as_agreed() -> None:
+    def raised(error: Exception) -> Exception:
+        sharding = Sharding()
+        with sharding.local_work():
+            raise error
+        with pytest.raises(type(error)) as found:
+            sharding.agree(torch.device("cpu"))
+        return found.value
+
+    assert raised(BUG) is BUG
+    assert isinstance(raised(SHORTAGE), AgreedOutOfMemory)
+
+
+def test_the_ranks_of_a_step_that_goes_well_exchange_two_numbers() -> None:
+    assert run_ranks(elements_exchanged, 2) == [[2], [2]]
+
+
+def elements_exchanged(rank: int) -> list[int]:
+    """Sizes of the tensors that an agreement of ranks without an error sums."""
+    with mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as all_reduce:
+        Sharding(dist.group.WORLD).agree(torch.device("cpu"))
+    return [call.args[0].numel() for call in all_reduce.call_args_list]

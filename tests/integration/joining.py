@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest import mock
 
 from tests.integration.passes import Case, Rows, answers_of, make_data, request_of
+
+LIMIT_SECONDS = 60
+"""From a failure on one rank to its error on the last."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a pass ended on a rank."""
+
+    error: str
+    """Type and text, or "no error"."""
+    time: float
+    """By the clock that all processes of a machine share."""
+    failed: list[float]
+    """When this rank was made to fail."""
 
 
 def batches(rows: Rows, replicas: int) -> dict[str, Rows]:
@@ -35,8 +53,8 @@ def score(engine: Any, rows: Rows, mine: list[int], case: Case) -> dict[str, Any
 
 def fail_in(
     places: Mapping[str, tuple[Any, str]], engine: Any, rows: Rows, mine: list[int], case: Case, *, fails: bool
-) -> dict[str, str]:
-    """By place, what this rank raises when those that are to fail do so there; then the pass is run once more without.
+) -> dict[str, Ending]:
+    """By place, how the pass ends here when those that are to fail do so there; then "nowhere", without a failure.
 
     Args:
         places: functions as owner and name.
@@ -46,36 +64,44 @@ def fail_in(
         case: how to run the pass.
         fails: whether this rank is to fail.
     """
-
-    def run() -> str:
-        try:
-            score(engine, rows, mine, case)
-        except (ZeroDivisionError, RuntimeError) as error:
-            return f"{type(error).__name__}: {error}"
-        return "no error"
-
-    answers = {}
+    endings = {}
     for place, (owner, name) in places.items():
-        with mock.patch.object(owner, name, _fail if fails else getattr(owner, name)):
-            answers[place] = run()
-    answers["nowhere"] = run()
-    return answers
+        failed: list[float] = []
+        function = partial(_fail, failed) if fails else getattr(owner, name)
+        with mock.patch.object(owner, name, function):
+            endings[place] = _ending(engine, rows, mine, case, failed)
+    endings["nowhere"] = _ending(engine, rows, mine, case, [])
+    return endings
 
 
 def check_failures(results: list[Any], failing: int) -> None:
     """Check what :func:`fail_in` returned on each rank.
 
     Raises:
-        AssertionError: an error was not raised on every rank, or the pass without one failed.
+        AssertionError: an error was not raised on every rank, or not in time, or the pass without one failed.
     """
-    for rank, found in enumerate(results):
-        if isinstance(found, Exception):
-            raise found
-        assert found.pop("nowhere") == "no error"
-        for place, message in found.items():
-            own = "ZeroDivisionError: this rank fails"
-            assert message == own if rank == failing else message.startswith("RuntimeError: NTHR failed on 1"), place
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    own = "ZeroDivisionError: this rank fails"
+    told = f"RemoteError: NTHR failed on rank {failing} of {len(results)}: {own}"
+    for place in results[failing]:
+        endings = [result[place] for result in results]
+        if place == "nowhere":
+            assert [ending.error for ending in endings] == ["no error"] * len(results)
+            continue
+        assert [ending.error for ending in endings] == [own if x == failing else told for x in range(len(results))]
+        assert max(ending.time for ending in endings) - endings[failing].failed[0] < LIMIT_SECONDS, place
 
 
-def _fail(*_: Any, **__: Any) -> None:
+def _ending(engine: Any, rows: Rows, mine: list[int], case: Case, failed: list[float]) -> Ending:
+    try:
+        score(engine, rows, mine, case)
+    except (ZeroDivisionError, RuntimeError) as error:
+        return Ending(f"{type(error).__name__}: {error}", time.monotonic(), failed)
+    return Ending("no error", time.monotonic(), failed)
+
+
+def _fail(failed: list[float], *_: Any, **__: Any) -> None:
+    failed.append(time.monotonic())
     raise ZeroDivisionError("this rank fails")

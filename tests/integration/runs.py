@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.toy import ToyPaths
 from verl_nthr.cpu import environment, overrides
@@ -43,14 +45,44 @@ def train(
     timeout: float = 540,
     platform: Callable[[int, str], list[str]] = overrides,
 ) -> list[dict[str, float]]:
-    """Train up to step ``steps``, 6 prompts × 5 responses each, with dynamic batches, and return each step's metrics.
+    """Train up to step ``steps`` and return each step's metrics.
+
+    A run that fails raises an AssertionError with the end of its log; one that lasts longer than ``timeout`` seconds is
+    killed, children included. The other arguments are those of :func:`training`.
+    """
+    with training(toy, out, settings, workers=workers, steps=steps, platform=platform) as run:
+        code = run.wait(timeout=timeout)
+    assert code == 0, (out / "train.log").read_text()[-4000:]
+    metrics = logged_steps(out)
+    assert metrics[-1]["training/global_step"] == steps
+    return metrics
+
+
+def logged_steps(out: Path) -> list[dict[str, float]]:
+    """The metrics of the steps that a run has done so far."""
+    path = out / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [data for data in (json.loads(line)["data"] for line in lines) if "training/global_step" in data]
+
+
+@contextmanager
+def training(
+    toy: ToyPaths,
+    out: Path,
+    settings: Sequence[str],
+    *,
+    workers: int,
+    steps: int,
+    platform: Callable[[int, str], list[str]] = overrides,
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of ``steps`` steps of 6 prompts × 5 responses each, with dynamic batches; killed if the context is left.
 
     ``settings`` come last on the command line, and so win. ``out`` gets ``train.log``, ``metrics.jsonl``, verl's
-    ``rollouts/`` and a checkpoint of every step. A run that fails raises an AssertionError with the end of its log; one
-    that lasts longer than ``timeout`` seconds is killed, children included. ``platform`` gives the settings of the
-    machine, as :func:`verl_nthr.cpu.overrides` does.
+    ``rollouts/`` and a checkpoint of every step. ``platform`` gives the settings of the machine, as
+    :func:`verl_nthr.cpu.overrides` does; ``environ`` adds to the environment.
     """
-    with tempfile.TemporaryDirectory(prefix="vn") as scratch:
+    with tempfile.TemporaryDirectory(prefix="vn", ignore_cleanup_errors=True) as scratch:
         command = [
             *[sys.executable, "-m", "verl.trainer.main_ppo", *platform(workers, f"{scratch}/ray")],
             f"+algorithm.nthr.reward_threshold={THRESHOLD}",
@@ -77,18 +109,14 @@ def train(
         with (out / "train.log").open("w") as log:
             run = subprocess.Popen(
                 command,
-                env=os.environ | environment() | variables,
+                env={**os.environ, **environment(), **variables, **environ},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            try:
-                code = run.wait(timeout=timeout)
-            finally:
-                if run.poll() is None:
-                    os.killpg(run.pid, signal.SIGKILL)
-        assert code == 0, (out / "train.log").read_text()[-4000:]
-    logged = [json.loads(line)["data"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-    metrics = [data for data in logged if "training/global_step" in data]
-    assert metrics[-1]["training/global_step"] == steps
-    return metrics
+        try:
+            yield run
+        finally:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()

@@ -91,4 +91,4 @@ def test_a_failure_on_one_rank_is_raised_on_every_rank(
 ) -> None:
     _, cases, results = joined
     for index in range(len(cases)):
-        check_failures([dict(of_rank[index]["failures"]) for of_rank in results], FAILING)
+        check_failures([of_rank[index]["failures"] for of_rank in results], FAILING)

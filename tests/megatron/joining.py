@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tests.integration.joining import batches, fail_in, score
+from tests.integration.joining import Ending, batches, fail_in, score
 from tests.integration.passes import Rows
 from tests.megatron.passes import MegatronCase, build_engine, leave_engine, prepare_process, rows_of
 from verl_nthr.integration import megatron, recording, slots, worker
@@ -34,8 +34,8 @@ def run_with_little_to_do(rank: int, models: str, rows: Rows, cases: list[Megatr
     return answers
 
 
-def run_failing(rank: int, models: str, rows: Rows, case: MegatronCase, failing: int) -> dict[str, str]:
-    """By place, what this rank raises when rank ``failing`` fails there."""
+def run_failing(rank: int, models: str, rows: Rows, case: MegatronCase, failing: int) -> dict[str, Ending]:
+    """By place, how the pass ends here when rank ``failing`` fails there."""
     prepare_process()
     engine = build_engine(f"{models}/{case.model}", case)
     return fail_in(FAILING_PLACES, engine, rows, rows_of(engine, rows), case, fails=rank == failing)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.joining import check_failures
 from tests.integration.passes import Rows
-from tests.megatron.joining import FAILING_PLACES, run_failing, run_with_little_to_do
+from tests.megatron.joining import run_failing, run_with_little_to_do
 from tests.megatron.passes import MegatronCase, case
 from tests.processes import run_ranks
 
@@ -47,10 +48,4 @@ def test_a_failure_on_one_rank_is_raised_on_every_rank(
     models: Path, rows: Rows, ranks: int, case: MegatronCase, failing: int
 ) -> None:
     results = run_ranks(run_failing, ranks, str(models), rows, case, failing, timeout=300)
-    for rank, found in enumerate(results):
-        if isinstance(found, Exception):
-            raise found
-        for place in FAILING_PLACES:
-            own = "ZeroDivisionError: this rank fails"
-            assert found[place] == own if rank == failing else found[place].startswith("RuntimeError: NTHR failed on 1")
-        assert found["nowhere"] == "no error"
+    check_failures(results, failing)

@@ -16,6 +16,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.profiler import record_function
 
+from verl_nthr.influence.agreement import raise_together
+
 
 @dataclass(frozen=True)
 class VocabularyShard:
@@ -77,19 +79,12 @@ class Sharding:
         """Raise on every rank if any rank has kept an error.
 
         Raises:
-            Exception: the error that this rank kept, or RuntimeError if another rank kept one.
+            AgreedOutOfMemory: device memory ran out wherever there is an error.
+            RemoteError: another rank kept an error; the message names it.
+            Exception: the error that this rank kept.
         """
-        failures = 0
-        if self.size > 1:
-            flag = torch.tensor([int(self._error is not None)], device=device)
-            for group in self._axes:
-                if _size(group) > 1:
-                    dist.all_reduce(flag, group=group)
-            failures = int(flag.item())
-        if self._error is not None:
-            raise self._error
-        if failures:
-            raise RuntimeError(f"NTHR failed on {failures} other rank(s) of {self.size}; their logs hold the error")
+        rank, ranks = (dist.get_rank(), dist.get_world_size()) if self.size > 1 else (0, 1)
+        raise_together(self._error, [group for group in self._axes if _size(group) > 1], device, rank, ranks)
 
     def sum_over_tokens(self, tensor: Tensor) -> None:
         """Sum a tensor of equal shapes over the ranks that hold other tokens, in place."""

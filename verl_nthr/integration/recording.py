@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -56,10 +57,18 @@ class Recording:
 
     @contextmanager
     def local_work(self) -> Iterator[None]:
-        """Work of this rank alone, timed; an error is raised on every rank by the next collective."""
+        """Work of this rank alone during the pass, timed; an error is raised on every rank by the next collective."""
         start = time.perf_counter()
         with self.sharding.local_work(), record_function("nthr.capture"):
-            yield
+            try:
+                yield
+            except torch.OutOfMemoryError as error:
+                # not one to try again after: the pass goes on without what was to be recorded
+                raise RuntimeError(
+                    "the device ran out of memory while NTHR recorded a micro-batch of the log-prob pass; set "
+                    "algorithm.nthr.feature_device=host, or lower "
+                    f"actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu: {error}"
+                ) from error
         self.seconds += time.perf_counter() - start
 
     @property
@@ -87,13 +96,35 @@ class Recording:
         self._label_logits.append(label_logits.float())
         self._log_sums.append(log_sums.float())
 
+    def move_to_host(self, sharding: Sharding) -> None:
+        """Keep hidden states in host memory from now on, and take part in another reduction.
+
+        Args:
+            sharding: of that reduction.
+        """
+        self.sharding = sharding
+        self._feature_device = "host"
+        with sharding.local_work():
+            self._hidden = self._hidden[: self._count].cpu()
+
     def _enlarged(self, tokens: int, like: Tensor) -> Tensor:
         """A larger buffer with what has been recorded; on the host it has room for all tokens from the start."""
         room = max(tokens, 2 * self._count) if self.sharding.spreads_responses else len(self.slots)
         store = store_device(self._feature_device, room * like.shape[-1] * like.element_size(), self._device)
-        on_host = store != self._device
-        room = len(self.slots) if on_host else room
-        enlarged = torch.empty(room, like.shape[-1], dtype=like.dtype, device=store, pin_memory=on_host)
+        enlarged = None
+        if store == self._device:
+            try:
+                enlarged = torch.empty(room, like.shape[-1], dtype=like.dtype, device=store)
+            except torch.OutOfMemoryError as error:
+                self._feature_device = "host"
+                warnings.warn(
+                    "the device has no room for the hidden states that NTHR records, so they go to host memory in this "
+                    f"step; set algorithm.nthr.feature_device=host: {error}",
+                    stacklevel=2,
+                )
+        if enlarged is None:
+            pin = self._device.type != "cpu"
+            enlarged = torch.empty(len(self.slots), like.shape[-1], dtype=like.dtype, device="cpu", pin_memory=pin)
         enlarged[: self._count] = self._hidden[: self._count]
         return enlarged
 
@@ -108,7 +139,7 @@ class Recording:
             RuntimeError: the pass left tokens unrecorded, or verl's log-probs do not follow from the hidden states by
                 the output layer alone, as in models that cap or scale their logits.
         """
-        with self.local_work():
+        with self.sharding.local_work(), record_function("nthr.capture"):
             slot, log_probs = torch.cat(self._slot), torch.cat(self._log_probs)
             label_logits, log_sums = torch.cat(self._label_logits), torch.cat(self._log_sums)
             records = torch.zeros(len(self.slots), device=self._device).index_add_(0, slot, torch.ones_like(log_probs))
@@ -116,12 +147,12 @@ class Recording:
         self.sharding.agree(self._device)
         self.sharding.sum_over_context(records)
         self.sharding.sum_over_vocabulary(label_logits)
-        with self.local_work():
+        with self.sharding.local_work(), record_function("nthr.capture"):
             log_normalizer = label_logits - log_probs
             checked = slice(len(log_sums))
             mass[checked] = (log_sums - log_normalizer[checked]).exp()
         self.sharding.sum_over_vocabulary(mass)
-        with self.local_work():
+        with self.sharding.local_work(), record_function("nthr.capture"):
             if bool((records != 1).any()):
                 lost, twice = int((records < 1).sum()), int((records > 1).sum())
                 raise RuntimeError(

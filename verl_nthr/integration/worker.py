@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import ModuleType
@@ -13,6 +15,7 @@ import wrapt
 from torch import Tensor
 from torch.profiler import record_function
 
+from verl_nthr.influence.agreement import AgreedOutOfMemory
 from verl_nthr.influence.scores import influence_scores
 from verl_nthr.influence.selection import thresholds
 from verl_nthr.influence.sharding import Sharding
@@ -72,7 +75,7 @@ class ScoringPass:
     def __init__(
         self, engine_capture: Capture, data: TensorDict, request: ScoringRequest, device: torch.device
     ) -> None:
-        self.data, self.request, self.device = data, request, device
+        self.engine_capture, self.data, self.request, self.device = engine_capture, data, request, device
         self.seconds = 0.0
         self.sharding = engine_capture.sharding()
         with self._timed(), record_function("nthr.vocabulary"):
@@ -93,44 +96,86 @@ class ScoringPass:
             self.recording = Recording(
                 self.slots, self.sharding, entries, engine_capture.dim(), device, request.options.feature_device
             )
-            self._capture = engine_capture.capture(self.recording)
-            data[SLOT] = self.slots.column
 
     @contextmanager
     def capture(self) -> Iterator[None]:
-        """Record features while verl's pass runs."""
-        with self._capture:
-            yield
+        """Record features while verl's pass runs; whatever it raises, all is as before afterwards."""
+        self.data[SLOT] = self.slots.column
+        try:
+            with self.engine_capture.capture(self.recording):
+                yield
+        finally:
+            del self.data[SLOT]
         self.seconds += self.recording.seconds
-        del self.data[SLOT]
 
     @torch.no_grad()
     def columns(self) -> dict[str, Tensor]:
-        """Reduce over the ranks and return the columns of this rank's rows, on the host."""
-        request, options = self.request, self.request.options
-        group, correct = request.group.to(self.device), request.correct.to(self.device)
+        """Reduce over the ranks and return the columns of this rank's rows, on the host.
+
+        Where device memory runs out on some ranks, all of them try again with the hidden states in host memory.
+
+        Raises:
+            RuntimeError: it ran out again.
+        """
         with self._timed():
-            features, slot = self.recording.features(request.group, self._temperature())
-            scores, anchors, _ = influence_scores(
-                features,
-                self.recording.rows,
-                self.vocabulary,
-                group,
-                correct,
-                self.sharding,
-                anchor_includes_self=options.anchor_includes_self,
-                length_normalised=request.length_normalised,
-            )
-            slot_scores = scores.new_zeros(len(self.slots)).index_copy_(0, slot, scores)
-            self.sharding.sum_over_context(slot_scores)
-            with self.sharding.local_work():
-                threshold = thresholds(anchors, group, request.num_groups, options.beta)
-                response = self.data[RESPONSE]
-                row_threshold = torch.full(response.shape, torch.nan)
-                row_threshold[response >= 0] = threshold.cpu()[request.group[response[response >= 0]]]
-                columns = {SCORE: self.slots.scatter(slot_scores, torch.nan), THRESHOLD: row_threshold}
-            self.sharding.agree(self.device)
-        return columns | {SECONDS: torch.full(response.shape, self.seconds)}
+            shortage = ""
+            try:
+                columns = self._reduced()
+            except AgreedOutOfMemory as error:
+                shortage = str(error)
+            if shortage:
+                columns = self._reduced_from_host(shortage)
+        return columns | {SECONDS: torch.full(columns[THRESHOLD].shape, self.seconds)}
+
+    def _reduced(self) -> dict[str, Tensor]:
+        request, options = self.request, self.request.options
+        with self.sharding.local_work():
+            group, correct = request.group.to(self.device), request.correct.to(self.device)
+            slot_scores = torch.zeros(len(self.slots), device=self.device)
+        features, slot = self.recording.features(request.group, self._temperature())
+        scores, anchors, _ = influence_scores(
+            features,
+            self.recording.rows,
+            self.vocabulary,
+            group,
+            correct,
+            self.sharding,
+            anchor_includes_self=options.anchor_includes_self,
+            length_normalised=request.length_normalised,
+        )
+        with self.sharding.local_work():
+            slot_scores.index_copy_(0, slot, scores)
+        self.sharding.sum_over_context(slot_scores)
+        with self.sharding.local_work():
+            threshold = thresholds(anchors, group, request.num_groups, options.beta)
+            response = self.data[RESPONSE]
+            row_threshold = torch.full(response.shape, torch.nan)
+            row_threshold[response >= 0] = threshold.cpu()[request.group[response[response >= 0]]]
+            columns = {SCORE: self.slots.scatter(slot_scores, torch.nan), THRESHOLD: row_threshold}
+        self.sharding.agree(self.device)
+        return columns
+
+    def _reduced_from_host(self, shortage: str) -> dict[str, Tensor]:
+        from verl.utils.device import get_torch_device
+
+        warnings.warn(
+            "device memory ran out while NTHR took scores; they are taken once more with the hidden states in host "
+            f"memory. Set algorithm.nthr.feature_device=host: {shortage}",
+            stacklevel=3,
+        )
+        self.sharding = self.engine_capture.sharding()
+        self.recording.move_to_host(self.sharding)
+        gc.collect()  # the error's frames hold tensors, and refer to each other
+        get_torch_device().empty_cache()
+        try:
+            return self._reduced()
+        except AgreedOutOfMemory as error:
+            raise RuntimeError(
+                "device memory ran out while NTHR took scores, also with the hidden states in host memory; set "
+                "algorithm.nthr.vocabulary=response, lower data.train_batch_size, actor_rollout_ref.rollout.n or "
+                "data.max_response_length, spread a step over more devices, or leave the trainer more memory "
+                f"(actor_rollout_ref.rollout.gpu_memory_utilization): {error}"
+            ) from error
 
     def _temperature(self) -> Tensor:
         temperature = torch.as_tensor(self.data["temperature"], dtype=torch.float32)
