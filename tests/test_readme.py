@@ -40,7 +40,7 @@ def test_the_metrics_table_names_every_metric() -> None:
     scores, thresholds = torch.tensor([[1.0], [2.0]]), torch.tensor([0.5, 0.5])
     responses = Responses(torch.ones(2, 1), scores, thresholds, groups.row_correct, groups.success_rate)
     metrics = step_metrics(groups, NTHR(), responses) | displacement_metrics(torch.tensor([0.1]), 0.0)
-    of_the_trainer = {"nthr/seconds", "nthr/kept_share"}
+    of_the_trainer = {"nthr/seconds", "nthr/kept_share", "nthr/nonfinite_groups"}
     assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", section("Metrics"))) == set(metrics) | of_the_trainer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from unittest import mock
 
@@ -94,51 +95,87 @@ def groups_of(cut: Cut, rank: int, world_size: int) -> tuple[dist.ProcessGroup, 
     return tokens[rank % cut.vocabulary], vocabulary[rank // cut.vocabulary]
 
 
-def sharded_scores(rank: int, cuts: list[Cut]) -> list[tuple[list[int], list[float], list[float]]]:
+@dataclass(frozen=True)
+class Fault:
+    """A number of one token that is not finite."""
+
+    token: int
+    field: str
+    """ "hidden" or "log_probs"."""
+    value: float
+    rank: int | None = None
+    """The one rank that sees it; None for all that hold the token."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rank finds."""
+
+    tokens: list[int]
+    scores: list[float]
+    anchors: list[float]
+    finite: list[bool]
+
+
+def sharded_scores(rank: int, cuts: list[Cut], faults: Sequence[Fault | None] = (None,)) -> list[list[Found]]:
+    """By cut and fault, what this rank finds."""
     scores_module.REDUCTION_ELEMENTS = 120  # several reductions
     segments.CPU = segments.Limits(block_elements=30, block_tokens=1, padding_share=0.0)  # several blocks of tokens
     answers = []
     for cut in cuts:
-        batch = random_batch(cut.seed, group_sizes=GROUPS, vocab_size=cut.vocab_size)
         token_group, vocabulary_group = groups_of(cut, rank, dist.get_world_size())
-        ranks = dist.get_world_size(token_group)
-        mine = (owner_of_tokens(cut, batch.response, ranks) == dist.get_rank(token_group)).nonzero()[:, 0]
-        start, stop, rows = shard_of(cut, rank, batch.unembedding)
-        log_probs = batch.exact_log_probs().float()[mine]
-        hidden, token_ids, response = batch.hidden[mine], batch.token_ids[mine], batch.response[mine]
-        temperature = torch.full((len(mine),), 0.6)
-        label_logits = OutputRows(batch.unembedding).label_logits(hidden, token_ids)
-        features = TokenFeatures(
-            hidden,
-            token_ids,
-            log_probs,
-            label_logits / temperature - log_probs,
-            temperature,
-            response,
-            batch.group[response],
-        )
-        sharding = Sharding(
-            token_group,
-            VocabularyShard(start, stop, vocabulary_group) if cut.vocabulary > 1 else None,
-            token_group if cut.tokens == "tokens" else None,
-        )
-        if cut.full:
-            vocabulary = GroupVocabulary.whole(len(GROUPS), cut.vocab_size, hidden.device)
-        else:
-            keys = sharding.union(vocabulary_keys(features.group, token_ids, cut.vocab_size))
-            vocabulary = GroupVocabulary.from_keys(keys, len(GROUPS), cut.vocab_size)
-        scores, anchors, _ = influence_scores(
-            features,
-            rows,
-            vocabulary,
-            batch.group,
-            batch.correct,
-            sharding,
-            anchor_includes_self=cut.includes_self,
-            length_normalised=cut.length_normalised,
-        )
-        answers.append((mine.tolist(), scores.tolist(), anchors.tolist()))
+        answers.append([found_with(fault, cut, rank, token_group, vocabulary_group) for fault in faults])
     return answers
+
+
+def found_with(
+    fault: Fault | None,
+    cut: Cut,
+    rank: int,
+    token_group: dist.ProcessGroup,
+    vocabulary_group: dist.ProcessGroup,
+) -> Found:
+    """What this rank finds if one number is not finite."""
+    batch = random_batch(cut.seed, group_sizes=GROUPS, vocab_size=cut.vocab_size)
+    log_probs = batch.exact_log_probs().float()
+    if fault is not None and fault.rank in (None, rank):
+        {"hidden": batch.hidden, "log_probs": log_probs}[fault.field][fault.token] = fault.value
+    ranks = dist.get_world_size(token_group)
+    mine = (owner_of_tokens(cut, batch.response, ranks) == dist.get_rank(token_group)).nonzero()[:, 0]
+    start, stop, rows = shard_of(cut, rank, batch.unembedding)
+    hidden, token_ids, response = batch.hidden[mine], batch.token_ids[mine], batch.response[mine]
+    temperature = torch.full((len(mine),), 0.6)
+    label_logits = OutputRows(batch.unembedding).label_logits(hidden, token_ids)
+    features = TokenFeatures(
+        hidden,
+        token_ids,
+        log_probs[mine],
+        label_logits / temperature - log_probs[mine],
+        temperature,
+        response,
+        batch.group[response],
+    )
+    sharding = Sharding(
+        token_group,
+        VocabularyShard(start, stop, vocabulary_group) if cut.vocabulary > 1 else None,
+        token_group if cut.tokens == "tokens" else None,
+    )
+    if cut.full:
+        vocabulary = GroupVocabulary.whole(len(GROUPS), cut.vocab_size, hidden.device)
+    else:
+        keys = sharding.union(vocabulary_keys(features.group, token_ids, cut.vocab_size))
+        vocabulary = GroupVocabulary.from_keys(keys, len(GROUPS), cut.vocab_size)
+    scores, anchors, finite = influence_scores(
+        features,
+        rows,
+        vocabulary,
+        batch.group,
+        batch.correct,
+        sharding,
+        anchor_includes_self=cut.includes_self,
+        length_normalised=cut.length_normalised,
+    )
+    return Found(mine.tolist(), scores.tolist(), anchors.tolist(), finite.tolist())
 
 
 @pytest.mark.parametrize("world_size", list(CUTS))
@@ -156,9 +193,10 @@ def test_any_cut_gives_the_scores_of_the_double_sums(world_size: int) -> None:
             length_normalised=cut.length_normalised,
         )
         scores = torch.full_like(expected_scores, torch.nan)
-        for tokens, values, anchors in (answer[index] for answer in answers):
-            scores[tokens] = torch.tensor(values, dtype=torch.float64)
-            found, wanted = torch.tensor(anchors), expected_anchors
+        for (answer,) in (of_rank[index] for of_rank in answers):
+            scores[answer.tokens] = torch.tensor(answer.scores, dtype=torch.float64)
+            found, wanted = torch.tensor(answer.anchors), expected_anchors
+            assert all(answer.finite)
             assert torch.equal(found.isnan(), wanted.isnan()), cut
             assert largest_error(found[~found.isnan()], wanted[~wanted.isnan()]) < 1e-5, cut
         assert largest_error(scores, expected_scores) < 1e-5, cut

@@ -55,12 +55,33 @@ def compute(
         return verl_function(data, **arguments)
 
 
+def without_rows(verl_function: Callable[..., DataProto], dropped: torch.Tensor) -> Callable[..., DataProto]:
+    """verl's function for the other rows, as if there were no more; advantages and returns of the dropped rows are 0.
+
+    Args:
+        verl_function: as for :func:`compute`.
+        dropped: [B] bool, all rows of a prompt group or none.
+    """
+
+    def function(data: DataProto, batch_keys: list[str], **arguments: Any) -> DataProto:
+        kept = ~dropped
+        advantages = torch.zeros_like(data.batch["response_mask"], dtype=torch.float32)
+        if kept.any():
+            keys = [key for key, is_kept in zip(batch_keys, kept.tolist(), strict=True) if is_kept]
+            advantages[kept] = verl_function(data.select_idxs(kept), batch_keys=keys, **arguments).batch["advantages"]
+        data.batch["advantages"] = data.batch["returns"] = advantages
+        return data
+
+    return function
+
+
 def outcomes_of(data: DataProto) -> Outcomes:
-    """What the rules may look at; a response without tokens has the mean log-prob 0."""
+    """What the rules may look at; the mean log-prob is 0 without tokens, and nan if that of a token is not finite."""
     _, group = np.unique(data.non_tensor_batch["uid"].astype(str), return_inverse=True)
     mask = data.batch["response_mask"].bool()
     rewards = data.batch["token_level_rewards"].sum(-1).float()
-    log_probs = data.batch["old_log_probs"].float().masked_fill(~mask, 0.0)
+    log_probs = data.batch["old_log_probs"].float()
+    log_probs = log_probs.masked_fill(~log_probs.isfinite(), torch.nan).masked_fill(~mask, 0.0)
     return Outcomes(
         rewards=rewards,
         correct=data.batch[CORRECT],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,10 +29,12 @@ class Groups:
         response: [B] int64, the row's response, −1 for rows of homogeneous groups and for padding rows.
         group: [R] int64, mixed group of each response.
         correct: [R] bool.
-        success_rate: [B] float32, p of the row's group, nan for padding rows.
+        success_rate: [B] float32, p of the row's group, nan for padding rows and in groups with a reward that is not
+            finite, which are not mixed.
         row_correct: [B] bool, False for padding rows.
+        row_group: [B] int64, the row's prompt group among all of them, homogeneous ones included; −1 for padding rows.
         num_mixed: G.
-        num_groups: prompt groups of the batch, homogeneous ones included.
+        uids: of all prompt groups.
     """
 
     response: Tensor
@@ -39,8 +42,25 @@ class Groups:
     correct: Tensor
     success_rate: Tensor
     row_correct: Tensor
+    row_group: Tensor
     num_mixed: int
-    num_groups: int
+    uids: tuple[str, ...]
+
+    @property
+    def num_groups(self) -> int:
+        """Prompt groups of the batch, homogeneous ones included."""
+        return len(self.uids)
+
+    def having(self, rows: Tensor) -> Tensor:
+        """[num_groups] bool: the prompt groups that one of the ``rows`` [B] bool belongs to."""
+        # the last entry stands for padding rows
+        found = torch.zeros(self.num_groups + 1, dtype=torch.bool)
+        found[self.row_group[rows]] = True
+        return found[:-1]
+
+    def rows_of(self, groups: Tensor) -> Tensor:
+        """[B] bool: the rows of some prompt groups [num_groups] bool."""
+        return torch.cat([groups, torch.tensor([False])])[self.row_group]
 
 
 def parse_key(key: str) -> tuple[str, int, int]:
@@ -55,30 +75,36 @@ def parse_key(key: str) -> tuple[str, int, int]:
     return uid, int(numbers[0]), int(numbers[1])
 
 
-def group_responses(keys: Sequence[str], is_padding: Sequence[bool], is_correct: Sequence[bool]) -> Groups:
+def group_responses(
+    keys: Sequence[str], is_padding: Sequence[bool], values: Sequence[float], threshold: float = 0.5
+) -> Groups:
     """Group rows by the uid of their keys.
 
     Args:
         keys: B TransferQueue keys.
         is_padding: B flags; such rows take no part.
-        is_correct: B flags; that of a session's last output counts.
+        values: B values of the metric; that of a session's last output counts.
+        threshold: a response is correct if its value is finite and at least this.
     """
-    last_output: dict[tuple[str, int], tuple[int, bool]] = {}
+    last_output: dict[tuple[str, int], tuple[int, float]] = {}
     session_of_row: list[tuple[str, int] | None] = []
-    for key, padding, correct in zip(keys, is_padding, is_correct, strict=True):
+    for key, padding, value in zip(keys, is_padding, values, strict=True):
         if padding:
             session_of_row.append(None)
             continue
         uid, number, index = parse_key(key)
         session = uid, number
-        last_output[session] = max(last_output.get(session, (-1, False)), (index, bool(correct)))
+        last_output[session] = max(last_output.get(session, (-1, 0.0)), (index, float(value)))
         session_of_row.append(session)
     uids = {uid: i for i, uid in enumerate(dict.fromkeys(uid for uid, _ in last_output))}
     sessions = {session: i for i, session in enumerate(last_output)}
 
     group = torch.tensor([uids[uid] for uid, _ in sessions], dtype=torch.int64)
-    correct_S = torch.tensor([correct for _, correct in last_output.values()], dtype=torch.bool)
+    value_S = [value for _, value in last_output.values()]
+    finite_S = torch.tensor([math.isfinite(value) for value in value_S], dtype=torch.bool)
+    correct_S = torch.tensor([value >= threshold for value in value_S], dtype=torch.bool) & finite_S
     success_rate = success_rates(group, correct_S, len(uids))
+    success_rate[group[~finite_S]] = torch.nan
     mixed = (success_rate > 0) & (success_rate < 1)
     index_of_mixed = torch.where(mixed, mixed.cumsum(0) - 1, -1)
     in_play = mixed[group]
@@ -93,8 +119,9 @@ def group_responses(keys: Sequence[str], is_padding: Sequence[bool], is_correct:
         correct=correct_S[in_play],
         success_rate=torch.cat([success_rate[group], torch.tensor([torch.nan])])[row],
         row_correct=torch.cat([correct_S, torch.tensor([False])])[row],
+        row_group=torch.cat([group, minus_one])[row],
         num_mixed=int(mixed.sum()),
-        num_groups=len(uids),
+        uids=tuple(uids),
     )
 
 
@@ -130,4 +157,4 @@ def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
     else:
         values = metric_values(options.metric, (), read_columns(batch, "extra_fields").get("extra_fields").tolist())
     is_padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
-    return group_responses(batch.keys, is_padding, [value >= options.reward_threshold for value in values])
+    return group_responses(batch.keys, is_padding, values, options.reward_threshold)

@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "feature_device": ("auto", "device", "host"),
     "filter_groups": (HOMOGENEOUS, ALL_CORRECT, ALL_WRONG),
     "denominator": ("kept", "all"),
+    "on_nonfinite": ("fallback", "raise"),
 }
 REWARD_METRIC = "reward"
 CORRECTNESS_OPTIONS = ("metric", "reward_threshold")
@@ -80,6 +81,10 @@ class NTHROptions:
 
     denominator: str = "kept"
     """Tokens or responses by which the loss of psr, nsr and reinforce_rej is divided: ``kept`` ones, or ``all``."""
+
+    on_nonfinite: str = "fallback"
+    """What follows if a hidden state, log-prob, score, reward or base advantage is nan or infinite: ``fallback`` leaves
+    the prompt group without weights, or without advantages if one of the last two is at fault; ``raise`` stops."""
 
     thr: THR = field(default_factory=THR)
     """Options of THR."""

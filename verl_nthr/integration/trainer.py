@@ -18,6 +18,7 @@ from verl_nthr.integration.columns import CORRECT, read_columns
 from verl_nthr.integration.estimators import estimator_of
 from verl_nthr.integration.groups import read_groups
 from verl_nthr.integration.metrics import step_metrics
+from verl_nthr.integration.nonfinite import NonFiniteGroups
 from verl_nthr.integration.options import REWARD_METRIC, NTHROptions
 from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, ScoringRequest
 from verl_nthr.integration.standing_in import standing_in
@@ -117,8 +118,9 @@ class Step:
         self.weighting = self.options.weighting_rule(estimator.weighting)
         self.groups = read_groups(batch, self.options)
         self.metrics: dict[str, float] = {}
+        self._nonfinite = NonFiniteGroups(self.groups, trainer.global_steps, self.options.on_nonfinite)
         self._columns = read_columns(batch, SCORE, THRESHOLD, SECONDS) if estimator.is_scored else None
-        self._weights = torch.ones(0, 0)
+        self._score = self._threshold = self._weights = torch.ones(0, 0)
 
     def advantage(self, verl_function: Callable[..., DataProto]) -> Callable[..., DataProto]:
         """What is to run in place of ``verl_function``."""
@@ -126,23 +128,29 @@ class Step:
         def advantage(data: DataProto, **arguments: Any) -> DataProto:
             data.batch[CORRECT] = self.groups.row_correct
             rule = self.options.rule(self.estimator.base)
+            unrewarded = self._nonfinite.in_rewards(data.batch["token_level_rewards"])
             if rule is not None and rule.binary and self.options.metric == REWARD_METRIC:
-                scores = data.batch["rm_scores"].sum(-1)
+                scores = data.batch["rm_scores"][~unrewarded].sum(-1)
                 base_advantage.warn_of_graded_rewards(self.estimator.base, scores, self.options.reward_threshold)
-            data = base_advantage.compute(verl_function, self.estimator.base, rule, data, **arguments)
+            function = base_advantage.without_rows(verl_function, unrewarded) if unrewarded.any() else verl_function
+            data = base_advantage.compute(function, self.estimator.base, rule, data, **arguments)
             advantages, mask = data.batch["advantages"], data.batch["response_mask"]
+            without = self._nonfinite.in_base(advantages, self.estimator.base)
+            if without.any():
+                data.batch["returns"] = advantages = advantages.masked_fill(without[:, None], 0.0)
             if rule is not None and rule.drops_rows and self.options.denominator == "kept":
                 loss_agg_mode = self.trainer.config.actor_rollout_ref.actor.loss_agg_mode
                 share = base_advantage.share_of_kept(advantages, mask, loss_agg_mode)
                 self.metrics["nthr/kept_share"] = share
                 data.batch["returns"] = advantages = advantages / share
             # returns may be the same tensor
-            data.batch["advantages"] = advantages * self._weigh(advantages)
+            data.batch["advantages"] = advantages * self._weigh(advantages, mask.bool())
+            self.metrics["nthr/nonfinite_groups"] = len(self._nonfinite)
             return data
 
         return advantage
 
-    def _weigh(self, advantages: Tensor) -> Tensor | float:
+    def _weigh(self, advantages: Tensor, mask: Tensor) -> Tensor | float:
         if self.weighting is None:
             return 1.0
         score, threshold = torch.full_like(advantages, torch.nan), torch.full((len(advantages),), torch.nan)
@@ -150,23 +158,32 @@ class Step:
             rows = self._columns[SCORE].unbind()
             score = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=torch.nan)
             threshold = self._columns[THRESHOLD]
+            without = self._nonfinite.in_scores(score, threshold, mask, self.options.beta)
+            score = score.masked_fill(without[:, None], torch.nan)
+            threshold = threshold.masked_fill(without, torch.nan)
             self.metrics["nthr/seconds"] = float(self._columns[SECONDS].max())
         groups = self.groups
         responses = Responses(
             advantages, score, threshold, groups.row_correct, groups.success_rate, seed_of(self.trainer)
         )
         self.metrics |= step_metrics(groups, self.weighting, responses)
-        self._weights = self.weighting.weights(responses)
+        self._score, self._threshold, self._weights = score, threshold, self.weighting.weights(responses)
         return self._weights
 
     def dump(self, batch: KVBatchMeta) -> None:
         """Write the step's token dump."""
         lengths = self._columns[SCORE].offsets().diff().tolist()
-        weights = [row[:length] for row, length in zip(self._weights, lengths, strict=True)]
+        scores, weights = (
+            [row[:length] for row, length in zip(values, lengths, strict=True)]
+            for values in (self._score, self._weights)
+        )
+        columns = read_columns(batch, *dump.COLUMNS)
+        columns[SCORE] = torch.nested.as_nested_tensor(scores, layout=torch.jagged)
+        columns[THRESHOLD] = self._threshold
         records = dump.response_records(
             self.trainer.global_steps,
             batch.keys,
-            read_columns(batch, *dump.COLUMNS),
+            columns,
             weights,
             self.groups,
             self.options.eta if isinstance(self.weighting, NTHR) else None,
