@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from .interpreter import REPOSITORY, output_of
@@ -77,6 +78,30 @@ def test_a_killed_run_is_cleaned_up_by_the_next_and_a_living_one_is_not(foreign:
     time.sleep(0.1)
     output_of("import verl_nthr.cpu.plugin", cpu=True, environment={"TMPDIR": str(tmp_path)})
     assert [name for name in living if (SHM / name).exists()] == []
+
+
+def test_a_killed_run_is_cleaned_up_by_its_keeper(foreign: str, tmp_path: Path) -> None:
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("VERL_")}
+    variables |= {"VERL_PLATFORM": "cpu", "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    code = "from verl_nthr.cpu import keeper\n" + CREATE.format(foreign=foreign, then="keeper.start(); time.sleep(120)")
+    run = subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
+    names = run.stdout.readline().split()
+    deadline = time.monotonic() + 60
+    while not psutil.Process(run.pid).children() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.kill()
+    run.wait(timeout=10)
+    while any((SHM / name).exists() for name in names) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(names) == 2
+    assert [name for name in names if (SHM / name).exists()] == []
+    assert (SHM / foreign).exists()
+
+
+def test_a_process_that_joined_a_run_starts_no_keeper(tmp_path: Path) -> None:
+    code = "import psutil; from verl_nthr.cpu import keeper; keeper.start(); print(len(psutil.Process().children()))"
+    session = {"VERL_CPU_SESSION": str(tmp_path / "1-1.txt"), "TMPDIR": str(tmp_path)}
+    assert output_of(code, cpu=True, environment=session) == "0"
 
 
 def test_only_plain_names_are_removed(tmp_path: Path) -> None:

@@ -14,26 +14,58 @@ received = {{}}
 def receive():
     receiver = BucketedWeightReceiver(handle, torch.device("cpu"), use_shm=True)
     receiver.receive_weights(lambda bucket, last: received.update((name, value.clone()) for name, value in bucket))
+{before}
 if {receiver}:
     thread = threading.Thread(target=receive)
     thread.start()
 try:
     asyncio.run(BucketedWeightSender(handle, bucket_size_mb=2, use_shm=True).async_send_weights(iter(sent.items())))
-except TimeoutError as error:
-    print("TimeoutError", error)
+except (TimeoutError, ConnectionError) as error:
+    print(type(error).__name__, error)
 else:
     thread.join()
     print(sorted(received) == sorted(sent) and all(torch.equal(received[name], sent[name]) for name in sent))
 """
 
+CALL = """
+import ray
+from verl_nthr.cpu.weights import execute_method
+class Adapter:
+    zmq_handle = handle
+async def call(*args, **kwargs):
+    return "call"
+asyncio.run(execute_method(call, Adapter(), ("update_weights_from_ipc",), {{}}))
+def get(ended):
+    if ended:
+        raise ConnectionError("the engine is dead")
+def wait(calls, timeout):
+    return (calls, []) if {fails} else ([], calls)
+ray.wait, ray.get = wait, get
+"""
+
+
+def transfer(folder: Path, *, receiver: bool, before: str = "", limit: str = "1800") -> str:
+    """The last line that a transfer prints."""
+    code = TRANSFER.format(folder=folder, receiver=receiver, before=before)
+    return output_of(code, cpu=True, environment={"VERL_CPU_TIMEOUT_SECONDS": limit}).splitlines()[-1]
+
 
 def test_weights_arrive(tmp_path: Path) -> None:
-    assert output_of(TRANSFER.format(folder=tmp_path, receiver=True), cpu=True).splitlines()[-1] == "True"
+    assert transfer(tmp_path, receiver=True) == "True"
+
+
+def test_weights_arrive_while_the_call_that_receives_them_is_watched(tmp_path: Path) -> None:
+    assert transfer(tmp_path, receiver=True, before=CALL.format(fails=False)) == "True"
+
+
+def test_an_engine_whose_call_has_failed_is_not_waited_for(tmp_path: Path) -> None:
+    start = time.monotonic()
+    assert transfer(tmp_path, receiver=False, before=CALL.format(fails=True)) == "ConnectionError the engine is dead"
+    assert time.monotonic() - start < 100
 
 
 def test_an_engine_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     start = time.monotonic()
-    code = TRANSFER.format(folder=tmp_path, receiver=False)
-    last = output_of(code, cpu=True, environment={"VERL_CPU_TIMEOUT_SECONDS": "2"}).splitlines()[-1]
+    last = transfer(tmp_path, receiver=False, limit="2")
     assert last.startswith("TimeoutError the vLLM engine did not acknowledge a bucket of weights within 2 s")
     assert time.monotonic() - start < 100

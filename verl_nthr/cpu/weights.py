@@ -1,14 +1,22 @@
 """Weight transfer to the rollout: a failure on one side is an error on the other, not an endless wait."""
 
+import time
 from types import ModuleType
 from typing import Any
+
+import wrapt
 
 from verl_nthr.cpu.limits import TIMEOUT_VARIABLE, timeout
 from verl_nthr.cpu.patches import Patch, wrapping
 
 MODULE = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
+RECEIVE = "update_weights_from_ipc"
 LINGER_MILLISECONDS = 10_000
+POLL_MILLISECONDS = 500
 GLOO = "gloo"
+
+_receiving: dict[str, Any] = {}
+"""By the address of the transfer, the call with which the engine receives."""
 
 
 def register_gloo(module: ModuleType) -> None:
@@ -40,6 +48,58 @@ def init_socket(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict
     instance.socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
 
 
+async def execute_method(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Around ``ServerAdapter._execute_method`` (verl 0.9.1): remembers the call with which the engine receives."""
+    result = await wrapped(*args, **kwargs)
+    if args and args[0] == RECEIVE:
+        _receiving[instance.zmq_handle] = result
+    return result
+
+
+def init_sender(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Around ``BucketedWeightSender._init_socket``: an engine that has failed is not waited for."""
+    init_socket(wrapped, instance, args, kwargs)
+    receiving = _receiving.pop(instance.zmq_handle, None)
+    if receiving is not None:
+        instance.socket = WatchedSocket(instance.socket, receiving)
+
+
+class WatchedSocket(wrapt.ObjectProxy):
+    """A socket whose waiting ends with the error of the call at its other end, if that call fails."""
+
+    def __init__(self, socket: Any, receiving: Any) -> None:
+        """Watch a Ray call.
+
+        Args:
+            socket: of ZeroMQ.
+            receiving: the call's ``ObjectRef``.
+        """
+        super().__init__(socket)
+        self._self_receiving = receiving
+
+    def send_pyobj(self, message: Any) -> None:
+        """Send as soon as somebody listens. Raises zmq.Again after the time limit."""
+        import zmq
+
+        self._wait(zmq.POLLOUT)
+        self.__wrapped__.send_pyobj(message, zmq.NOBLOCK)
+
+    def recv(self) -> bytes:
+        """The answer. Raises zmq.Again after the time limit."""
+        import zmq
+
+        self._wait(zmq.POLLIN)
+        return self.__wrapped__.recv(zmq.NOBLOCK)
+
+    def _wait(self, event: int) -> None:
+        import ray
+
+        end = time.monotonic() + timeout().total_seconds()
+        while not self.__wrapped__.poll(POLL_MILLISECONDS, event) and time.monotonic() < end:
+            ended, _ = ray.wait([self._self_receiving], timeout=0)
+            ray.get(ended)
+
+
 async def send_weights(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Around ``BucketedWeightSender.async_send_weights``: says what timed out.
 
@@ -64,9 +124,15 @@ PATCHES: tuple[Patch, ...] = (
         apply=register_gloo,
         in_place=gloo_registered,
     ),
-    wrapping("verl BucketedWeightSender: a limit on waiting", MODULE, "BucketedWeightSender._init_socket", init_socket),
+    wrapping("verl BucketedWeightSender: a limit on waiting", MODULE, "BucketedWeightSender._init_socket", init_sender),
     wrapping(
         "verl BucketedWeightReceiver: a limit on waiting", MODULE, "BucketedWeightReceiver._init_socket", init_socket
+    ),
+    wrapping(
+        "verl ServerAdapter: remembers with which call an engine receives",
+        "verl.workers.rollout.vllm_rollout.vllm_rollout",
+        "ServerAdapter._execute_method",
+        execute_method,
     ),
     wrapping(
         "verl BucketedWeightSender: says what timed out",
