@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from verl_nthr.cli.arguments import positive_float, positive_int
 from verl_nthr.comparison.errors import ComparisonError
@@ -22,6 +23,7 @@ from verl_nthr.comparison.statistics import summarise
 from verl_nthr.demo.warm_up import WarmUpError
 from verl_nthr.files import write_whole
 from verl_nthr.integration.estimators import ESTIMATORS
+from verl_nthr.text import on_one_line, print_error
 
 
 def main() -> int:
@@ -46,13 +48,14 @@ def main() -> int:
             mine = [result for result in results if result["settings"]["task"] == task]
             write_figure(mine, args.out / f"{task}.png", f"The {task} task, {args.seeds} seeds")
     except (ComparisonError, WarmUpError, OSError) as error:
-        print(f"compare_estimators: {error}", file=sys.stderr)
+        print_error("compare_estimators", error)
         return 1
     if args.json:
         print(json.dumps(summary, allow_nan=False))
     else:
         print_report(summary, Settings.pass_k, console)
-        console.print(f"{time.monotonic() - begin:.0f} s; tables and curves are in {args.out}", highlight=False)
+        out = Text(on_one_line(str(args.out)))
+        console.print(f"{time.monotonic() - begin:.0f} s; tables and curves are in", out, highlight=False)
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from verl_nthr.errors import InputError
 from verl_nthr.evaluation.checkpoints import MERGED, actor_folder, merge_command
+from verl_nthr.text import on_one_line, print_error
 
 
 def main() -> int:
@@ -23,9 +24,9 @@ def main() -> int:
     try:
         merge(actor, out)
     except (InputError, OSError) as error:
-        print(f"merge_checkpoint: {error}", file=sys.stderr)
+        print_error("merge_checkpoint", error)
         return 1
-    print(out)
+    print(on_one_line(str(out)))
     return 0
 
 

@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks.errors import BenchmarkError
 from verl_nthr.cli.versions import versions
 from verl_nthr.files import write_whole
+from verl_nthr.text import print_error
 
 
 def environment(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def run(name: str, benchmark: Callable[[argparse.Namespace, Console], dict[str, 
         if args.json is not None:
             write_whole(args.json, json.dumps(result, indent=1, allow_nan=False).encode())
     except (BenchmarkError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print_error(name, error)
         return 1
     return 0
 

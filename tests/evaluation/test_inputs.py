@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from tests.evaluation.cases import write_benchmark
+from tests.heatmap.records import HOSTILE
 from verl_nthr.errors import InputError
 from verl_nthr.evaluation.benchmarks import read_benchmarks
 from verl_nthr.evaluation.checkpoints import find_model, merge_command
 from verl_nthr.evaluation.models import Model, parse_models
+from verl_nthr.evaluation.records import Answer, Records
 from verl_nthr.evaluation.settings import Settings
 
 
@@ -38,6 +40,20 @@ def test_a_file_of_several_data_sources(tmp_path: Path) -> None:
     both = tmp_path / "both.parquet"
     pd.concat([pd.read_parquet(first), pd.read_parquet(second)]).to_parquet(both)
     assert [(each.name, len(each.questions)) for each in read_benchmarks([both])] == [("a_b", 2), ("c", 3)]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "../../up", "/root", "..", "x" * 1000], ids=lambda text: ascii(text[:20]))
+def test_a_data_source_is_no_path(text: str, tmp_path: Path) -> None:
+    sources = [text.encode("utf-8", "replace").decode(), "c"]
+    parts = [write_benchmark(tmp_path / f"{n}.parquet", 1, source) for n, source in enumerate(sources)]
+    both = tmp_path / "both.parquet"
+    pd.concat(map(pd.read_parquet, parts)).to_parquet(both)
+    name = read_benchmarks([both])[0].name
+    out = tmp_path / "out"
+    records = Records(out / "model" / f"{name}.sampled.jsonl", {})
+    records.append(Answer([text], [1], [1.0]))
+    assert [path.parent for path in tmp_path.rglob("*.sampled.jsonl")] == [out / "model"]
+    assert Records(out / "model" / f"{name}.sampled.jsonl", {}).answers == records.answers
 
 
 def test_benchmarks_that_cannot_be_read(tmp_path: Path) -> None:
@@ -76,6 +92,9 @@ def test_models_by_their_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["runs/nowhere"], "runs/nowhere is no folder"),
         (["a b=base"], "the name 'a b' may only have"),
         (["x="], "has no path"),
+        (["..=base"], r"the name '\.\.' may only have"),
+        ([".=base@3"], "no dot first"),
+        (["a\0b=base"], r"the name 'a\\x00b' may only have"),
         (["runs"], "neither a Hugging Face model"),
     ],
 )

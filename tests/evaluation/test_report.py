@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 
 import matplotlib.image
 import pytest
+from rich.console import Console
 
 from tests.evaluation.cases import document
+from tests.heatmap.records import HOSTILE
 from verl_nthr.evaluation.figures import accuracy_png, pass_at_k_png
-from verl_nthr.evaluation.report import markdown
+from verl_nthr.evaluation.report import markdown, print_report
+from verl_nthr.text import label
 
 # Wilson's intervals of 3/30, 12/30, 10/40 and 25/40 by their formula; averages by hand; Pass@2 of 2 correct among 4
 # samples is 1 − 1/6, of 15 of 30 questions 41.7 %
@@ -46,6 +50,32 @@ GOLDEN = """\
 
 def test_the_tables() -> None:
     assert markdown(document([("base", None, [3, 10], [12, 10]), ("nthr", 40, [12, 25], [15, 20])])) == GOLDEN
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "x" * 1_000_000], ids=lambda text: ascii(text[:20]))
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_hostile_names_are_text_everywhere(text: str) -> None:
+    steps = [(text, step, [step // 4, 10], [3, 4]) for step in (20, 40)]
+    hostile = document([("_base", None, [3, 10], [3, 4]), *steps])
+    hostile["benchmarks"][0]["title"] = text
+    plain = markdown(document([("base", None, [3, 10], [3, 4]), *(("x", *step[1:]) for step in steps)]))
+    shown = markdown(hostile)
+    assert [line.count("|") for line in shown.splitlines()] == [line.count("|") for line in plain.splitlines()]
+    assert not set(shown.replace("\n", "")) & set("<>`_[]!$\\")
+    assert shown.replace("\n", "").isprintable()
+    assert len(shown) < 20_000
+    terminal = io.StringIO()
+    print_report(hostile, Console(file=terminal, width=400, force_terminal=True, color_system=None))
+    assert label(text) in terminal.getvalue()
+    assert re.sub(r"\x1b\[\d*m|\n", "", terminal.getvalue()).isprintable()
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_hostile_names_can_be_drawn() -> None:
+    drawn = document([("_base", None, [3, 10], [3, 4]), *((r"$\foo{$", step, [3, 4], [3, 4]) for step in (20, 40))])
+    for benchmark, title in zip(drawn["benchmarks"], (r"$\frac{$", "\ud800" * 9999), strict=True):
+        benchmark["title"] = title
+    assert (accuracy_png(drawn) or b"").startswith(b"\x89PNG")
 
 
 def test_a_lone_benchmark_has_no_average() -> None:

@@ -65,5 +65,10 @@ HOSTILE = [
     '\\u003c/script\\u003e \\" \\',
     "\x00\x1b[31m\x07\x7f\r\n\t",
     "\u202egnp.exe\u2066\u200b\ufeff\u2028\u2029",
+    "\x1b]0;hacked\x07\x9b31m\u200f\u202a\u2069\u00ad",
+    "[red]a[/red][/b][link=file:///etc]",
+    "$\\foo{$ $x_",
+    "a|b `c` [d](javascript:e) ![f](g) *h* __i__",
+    "\ud800 and \udfff",
 ]
 """Strings that would break out of a page that takes them for more than text."""

@@ -10,7 +10,7 @@ import pytest
 from tests.heatmap.browser import CHROMIUM, Page
 from tests.heatmap.records import HOSTILE, group, record, right, write_dump
 from verl_nthr.heatmap.page import write_heatmap
-from verl_nthr.heatmap.text import printable
+from verl_nthr.text import printable
 
 pytestmark = [
     pytest.mark.browser,

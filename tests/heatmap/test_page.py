@@ -15,8 +15,8 @@ import pytest
 
 from tests.heatmap.records import HOSTILE, record, right, write_dump
 from verl_nthr.heatmap.page import write_heatmap
-from verl_nthr.heatmap.text import printable
 from verl_nthr.heatmap.token_dump import DumpError
+from verl_nthr.text import printable
 
 
 class Elements(HTMLParser):

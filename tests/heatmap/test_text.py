@@ -1,17 +1,10 @@
-"""What is invisible becomes visible, and prompts get names that tell them apart."""
+"""Prompts get names that tell them apart, in a time that grows with their length."""
 
 from __future__ import annotations
 
 import pytest
 
-from verl_nthr.heatmap.text import labels, number, on_one_line, percent, printable
-
-
-def test_printable() -> None:
-    assert printable("a b\n\t\x00\x7f") == "a b\n␉␀␡"
-    assert on_one_line("a\n\n") == "a↵↵"
-    assert printable("\u202ex\u200b\ud800\u2028\u00a0") == "⟨U+202E⟩x⟨U+200B⟩⟨U+D800⟩⟨U+2028⟩\u00a0"
-    assert printable("Ünïcode ≥ 日本 🙂") == "Ünïcode ≥ 日本 🙂"
+from verl_nthr.heatmap.text import labels, number, percent
 
 
 @pytest.mark.parametrize(
@@ -28,6 +21,13 @@ def test_printable() -> None:
 )
 def test_labels(prompts: list[str], expected: list[str]) -> None:
     assert labels(prompts) == expected
+
+
+@pytest.mark.timeout(60)
+def test_words_of_a_million_letters_at_either_end() -> None:
+    word = "x" * 1_000_000
+    assert labels([f"{word} 1 {word}", f"{word} 2 {word}"]) == ["1", "2"]
+    assert labels([f"{word}a {word}", f"{word}b {word}"]) == [f"{'x' * 120}…"] * 2
 
 
 def test_numbers() -> None:

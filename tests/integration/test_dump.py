@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from tests.heatmap.records import HOSTILE
 from verl_nthr.heatmap.token_dump import read_step
 from verl_nthr.integration.dump import COLUMNS, response_records, write_step
 from verl_nthr.integration.groups import group_responses
@@ -43,6 +45,27 @@ def test_a_step_of_several_updates_is_one_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         write_step(tmp_path, 7, iter([{"update": 3}, {"update": NAN}]), append=True)
     assert path.read_text().count("update") == 3
+
+
+def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("mine")
+    folder = tmp_path / "dump"
+    folder.mkdir()
+    for name in ("7.jsonl", "7.jsonl.part"):
+        (folder / name).symlink_to(tmp_path / "outside")
+    for update in range(2):
+        path = write_step(folder, 7, iter([{"update": update}]), append=update > 0)
+    assert (tmp_path / "outside").read_text() == "mine"
+    assert not path.is_symlink()
+    assert path.read_text() == '{"update": 0}\n{"update": 1}\n'
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+def test_hostile_text_is_one_line_of_json(text: str, tmp_path: Path) -> None:
+    content = write_step(tmp_path, 7, iter([{"tokens": [text]}])).read_bytes()
+    assert content.count(b"\n") == 1
+    assert not any(byte < 32 for byte in content[:-1])
+    assert json.loads(content) == {"tokens": [text]}
 
 
 def jagged(rows: list[list[float]]) -> torch.Tensor:

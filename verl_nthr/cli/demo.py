@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from verl_nthr.cli.arguments import positive_float, positive_int, seed
@@ -57,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from verl_nthr.demo.metrics import MetricsError
     from verl_nthr.demo.warm_up import WarmUpError
     from verl_nthr.heatmap.token_dump import DumpError
+    from verl_nthr.text import print_error
 
     out = getattr(args, "out", None) or Path("demo-out") / f"{args.estimator}-seed{args.seed}"
     settings = Settings(
@@ -71,6 +71,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         run_demo(settings, Console())
     except (DemoError, DumpError, MetricsError, OSError, WarmUpError) as error:
-        print(f"verl-nthr demo: {error}", file=sys.stderr)
+        print_error("verl-nthr demo", error)
         return 1
     return 0

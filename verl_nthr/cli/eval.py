@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from verl_nthr.cli.arguments import positive_float, positive_int, seed
@@ -59,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     from verl_nthr.errors import InputError
     from verl_nthr.extras import check_installed
+    from verl_nthr.text import on_one_line, print_error
 
     try:
         check_installed("matplotlib", "pandas", "scipy")
@@ -82,11 +82,12 @@ def run(args: argparse.Namespace) -> int:
         models, benchmarks = parse_models(args.models), read_benchmarks(args.data)
         document = evaluate(models, benchmarks, Reward(args.reward), settings, args.out, Console(stderr=True))
     except (InputError, OSError) as error:
-        print(f"verl-nthr eval: {error}", file=sys.stderr)
+        print_error("verl-nthr eval", error)
         return 1
     if args.json:
         print(json.dumps(document, ensure_ascii=True, allow_nan=False))
     else:
         print_report(document, Console())
-        print(f"All numbers: {args.out / 'evaluation.json'}; the tables: {args.out / 'evaluation.md'}")
+        out = on_one_line(str(args.out))
+        print(f"All numbers: {out}/evaluation.json; the tables: {out}/evaluation.md")
     return 0

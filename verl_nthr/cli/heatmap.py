@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
 
@@ -37,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from verl_nthr.heatmap.page import write_heatmap
     from verl_nthr.heatmap.report import print_report, to_json
     from verl_nthr.heatmap.token_dump import DumpError
+    from verl_nthr.text import on_one_line, print_error
 
     title = args.title or f"Token scores of {', '.join(map(str, args.dumps[:3]))}{' …' if args.dumps[3:] else ''}"
     try:
@@ -44,13 +44,13 @@ def run(args: argparse.Namespace) -> int:
             files = find_dumps(args.dumps, args.steps)
             summary = write_heatmap(files, args.out, title, status.update)
     except (DumpError, OSError) as error:
-        print(f"verl-nthr heatmap: {error}", file=sys.stderr)
+        print_error("verl-nthr heatmap", error)
         return 1
     if args.json:
         print(json.dumps(to_json(summary), ensure_ascii=True, allow_nan=False))
     else:
         print_report(summary, Console())
-        print(f"page: {args.out}")
+        print(f"page: {on_one_line(str(args.out))}")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from verl_nthr.errors import InputError
     from verl_nthr.probe.report import print_report
     from verl_nthr.probe.run import run_probe
+    from verl_nthr.text import on_one_line, print_error
 
     progress = Console(stderr=True)
     out = args.out or Path("probe-out")
@@ -90,13 +90,14 @@ def run(args: argparse.Namespace) -> int:
         sources = _sources(args, out, progress)
         summary = run_probe(sources, _settings(args), out, progress)
     except (InputError, WarmUpError, OSError) as error:
-        print(f"verl-nthr probe: {error}", file=sys.stderr)
+        print_error("verl-nthr probe", error)
         return 1
     if args.json:
         print(json.dumps(summary, allow_nan=False))
     else:
         print_report(summary, Console())
-        print(f"Every question: {out / 'probe.json'}; figures: {out / 'figure1.png'}, {out / 'figure4.png'}")
+        folder = on_one_line(str(out))
+        print(f"Every question: {folder}/probe.json; figures: {folder}/figure1.png, {folder}/figure4.png")
     return 0
 
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from verl_nthr.comparison.report import NAMES
 from verl_nthr.comparison.statistics import BASELINE, curve
 from verl_nthr.line_styles import STYLES
+from verl_nthr.text import for_figure
 
 PANELS = (
     ("greedy", "greedy accuracy,\nunseen problems"),
@@ -35,10 +36,10 @@ def write_figure(results: list[dict[str, Any]], path: Path, title: str) -> None:
     with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(6.2 * columns, 8.4), dpi=110, layout="constrained")
         axes = figure.subplots(len(PANELS), columns, sharex=True, squeeze=False, height_ratios=[1.4, 1.0, 1.0])
-        figure.suptitle(title, x=0.02, ha="left", fontweight="bold")
+        figure.suptitle(for_figure(title), x=0.02, ha="left", fontweight="bold")
         for row, (name, label) in zip(axes, PANELS, strict=True):
             for place, method in enumerate(methods):
-                style = (NAMES.get(method, method), *STYLES[place % len(STYLES)])
+                style = (for_figure(NAMES.get(method, method)), *STYLES[place % len(STYLES)])
                 _draw(row[0], curve(of_method[method], name), *style)
                 if columns == 2 and method != BASELINE:
                     _draw(row[1], curve(of_method[method], name, baseline), *style)

@@ -6,6 +6,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from verl_nthr.text import for_markdown, label
 
 NAMES = {"grpo": "GRPO", "nthr": "GRPO+NTHR", "nthr_random": "GRPO+Random", "pos_only": "Pos-Only"}
 MEASURES = (
@@ -30,18 +33,18 @@ def rows(methods: dict[str, Any]) -> list[list[str]]:
     for method, found in methods.items():
         differences = found.get("minus_grpo", {})
         cells = [_cell(found[name], differences.get(name), factor) for name, _, factor in MEASURES]
-        table.append([NAMES.get(method, method), *cells, f"{100 * found['spared_fraction']['mean']:.1f}"])
+        table.append([NAMES.get(method, label(method)), *cells, f"{100 * found['spared_fraction']['mean']:.1f}"])
     return table
 
 
 def print_report(summary: dict[str, Any], pass_k: int, console: Console) -> None:
     """Print a table for each task."""
     for task, methods in summary["tasks"].items():
-        table = Table(title=_title(task, methods), title_justify="left", title_style="bold")
+        table = Table(title=Text(_title(task, methods)), title_justify="left", title_style="bold")
         for heading in headings(pass_k):
             table.add_column(heading, justify="left" if heading == "method" else "right")
         for row in rows(methods):
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         console.print(table)
 
 
@@ -50,14 +53,15 @@ def markdown(summary: dict[str, Any], pass_k: int) -> str:
     parts = []
     for task, methods in summary["tasks"].items():
         names = headings(pass_k)
-        lines = [names, ["---", *["---:"] * (len(names) - 1)], *rows(methods)]
-        parts.append(f"**{_title(task, methods)}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+        head, *body = ([for_markdown(cell) for cell in line] for line in (names, *rows(methods)))
+        table = "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---", *["---:"] * (len(names) - 1)], *body))
+        parts.append(f"**{for_markdown(_title(task, methods))}**\n\n{table}")
     return "\n\n".join(parts) + "\n"
 
 
 def _title(task: str, methods: dict[str, Any]) -> str:
     seeds = max(found["seeds"] for found in methods.values())
-    return f"{task} task: means over {seeds} seeds (difference from GRPO by seed ± half of the 95 % interval)"
+    return f"{label(task)} task: means over {seeds} seeds (difference from GRPO by seed ± half of the 95 % interval)"
 
 
 def _cell(value: dict[str, Any], difference: dict[str, Any] | None, factor: float) -> str:

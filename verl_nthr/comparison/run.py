@@ -86,7 +86,7 @@ def _read(settings: Settings, out: Path) -> dict[str, Any] | None:
     try:
         result = json.loads(path.read_bytes())
         theirs = result["settings"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ComparisonError(f"{path} is no result of a run ({error!r}); remove it") from error
     if theirs != asdict(settings):
         differ = ", ".join(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from verl_nthr.cli.process import ProcessFailed, ProcessTree
 from verl_nthr.cli.versions import versions
@@ -26,6 +27,7 @@ from verl_nthr.demo.summary import (
     write_summary,
 )
 from verl_nthr.demo.toy import Toy, write_data, write_model
+from verl_nthr.text import on_one_line
 
 NEEDED = ("verl", "vllm", "ray", "transformers", "pandas", "pyarrow", "matplotlib", "jinja2")
 WRITTEN_FILES = ("metrics.jsonl", "summary.json", "reward.png", "tokens.html")
@@ -112,7 +114,7 @@ def train(settings: Settings, toy: Toy, console: Console) -> tuple[TrainingDispl
         environment = training_environment(settings, Path(ray_dir))
         training = ProcessTree(command, environment, settings.out, settings.log)
         display = TrainingDisplay(console, MetricsTail(settings.metrics), settings.steps)
-        console.print(f"training with verl; its log is {settings.log}", highlight=False, soft_wrap=True)
+        console.print(Text(f"training with verl; its log is {on_one_line(str(settings.log))}"), soft_wrap=True)
         try:
             with training, display:
                 training.wait(display.progress, settings.time_limit, settings.stall_limit)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from verl_nthr.demo.metrics import Step
+from verl_nthr.text import for_figure
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 """Colours of Okabe and Ito's palette, distinct to colour-blind readers; markers tell them apart in grey."""
@@ -24,7 +25,7 @@ def write_figure(steps: list[Step], path: Path, title: str) -> None:
     with matplotlib.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(7.5, 3.6 + 2.2 * (panels - 1)), dpi=130, layout="constrained")
         axes = figure.subplots(panels, 1, sharex=True, squeeze=False, height_ratios=[1.7, 1.0][:panels])[:, 0]
-        figure.suptitle(title, x=0.02, ha="left", fontweight="bold")
+        figure.suptitle(for_figure(title), x=0.02, ha="left", fontweight="bold")
         axes[0].plot(*_columns(rewards), color=BLUE, marker="o", markersize=4, label="sampled, training prompts")
         axes[0].plot(*_columns(accuracies), color=ORANGE, marker="D", linestyle="none", label="greedy, unseen problems")
         for number, accuracy in accuracies:

@@ -63,7 +63,7 @@ def parse_step(line: str, where: str) -> Step:
     """
     try:
         entry = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise MetricsError(f"{where} is no JSON ({error}); was the file written by verl's file logger?") from error
     if not isinstance(entry, dict) or "step" not in entry or "data" not in entry:
         raise MetricsError(f"{where} has no 'step' and 'data'; was the file written by verl's file logger?")

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from verl_nthr.demo.metrics import VALIDATION_SECONDS, MetricsError, Step
+from verl_nthr.text import on_one_line
 
 STEP_PHASES = {
     "generation": ("gen",),
@@ -126,5 +127,5 @@ def render_summary(summary: Summary, files: dict[str, str]) -> Group:
             time.add_section()
         time.add_row(phase, f"{value:.1f}", f"{value / summary.seconds['total']:.0%}", style=None)
     lines = [Text(f"Peak memory of the training: {summary.peak_memory_gb:.1f} GB")]
-    lines += [Text(f"{name}: {where}") for name, where in files.items()]
+    lines += [Text(f"{name}: {on_one_line(where)}") for name, where in files.items()]
     return Group(accuracy, Text(), time, Text(), *lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from verl_nthr.errors import InputError
 from verl_nthr.generation.questions import Question, read_questions
+from verl_nthr.text import file_name
 
 TITLES = {
     "aime24": "AIME24",
@@ -89,8 +90,8 @@ def _read(file: Path) -> list[Benchmark]:
     sources = list(dict.fromkeys(question.data_source for question in questions))
     if len(sources) == 1:
         name = file.absolute().parent.name if file.stem in SPLITS else file.stem
-        return [Benchmark(name, file, sha256, questions)]
+        return [Benchmark(file_name(name), file, sha256, questions)]
     return [
-        Benchmark(source.replace("/", "_"), file, sha256, [each for each in questions if each.data_source == source])
+        Benchmark(file_name(source), file, sha256, [each for each in questions if each.data_source == source])
         for source in sources
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from verl_nthr.evaluation.report import AVERAGE, row_label
 from verl_nthr.line_styles import STYLES
+from verl_nthr.text import for_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def accuracy_png(document: dict[str, Any]) -> bytes | None:
             )
         for model in document["models"]:
             if model["step"] is None:
-                axes.axhline(100 * _greedy(model, benchmark)["value"], color="#888888", label=model["name"])
+                axes.axhline(100 * _greedy(model, benchmark)["value"], color="#888888", label=for_figure(model["name"]))
 
     return _panels(document, draw, "training step", "greedy accuracy, %")
 
@@ -86,7 +87,7 @@ def _panels(document: dict[str, Any], draw: Callable[[Axes, str | None], None], 
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (title, benchmark) in zip(grid, panels, strict=False):
             draw(axes, benchmark)
-            axes.set_title(title, loc="left", fontsize=10)
+            axes.set_title(for_figure(title), loc="left", fontsize=10)
             axes.set_xlabel(xlabel)
             axes.grid(axis="y", color="#dddddd", linewidth=0.8)
         for axes in grid[len(panels) :]:
@@ -104,7 +105,7 @@ def _panels(document: dict[str, Any], draw: Callable[[Axes, str | None], None], 
 def _curve(axes: Axes, x: list[int], estimates: list[dict[str, Any]], label: str, place: int) -> None:
     colour, line, marker = STYLES[place % len(STYLES)]
     values = [100 * estimate["value"] for estimate in estimates]
-    axes.plot(x, values, color=colour, linestyle=line, marker=marker, markersize=3.5, label=label)
+    axes.plot(x, values, color=colour, linestyle=line, marker=marker, markersize=3.5, label=for_figure(label))
     if all(estimate["low"] is not None for estimate in estimates):
         low, high = ([100 * estimate[end] for estimate in estimates] for end in ("low", "high"))
         axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)

@@ -12,7 +12,7 @@ from verl_nthr.evaluation.checkpoints import find_model, weight_files
 
 ARGUMENT = re.compile(r"(?:(?P<name>[^=/]*)=)?(?P<path>.*?)(?:@(?P<step>\d+))?")
 GLOBAL_STEP = re.compile(r"global_step_(\d+)")
-NAME = re.compile(r"[\w.+-]+")
+NAME = re.compile(r"[\w+-][\w.+-]*")
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def parse_models(arguments: list[str]) -> list[Model]:
     ``global_step_N``, or the path's own.
 
     Raises:
-        InputError: a name has other characters than letters, digits and ``_.+-``, two models have one label, or there
-            is no such model.
+        InputError: a name has other characters than letters, digits and ``_.+-`` or begins with a dot, two models have
+            one label, or there is no such model.
     """
     models: dict[str, Model] = {}
     for argument in arguments:
@@ -78,5 +78,7 @@ def _parse(argument: str) -> Model:
     default = absolute.name if around is None else around.parent.name
     name = match["name"] if match["name"] is not None else default
     if NAME.fullmatch(name) is None:
-        raise InputError(f"MODEL: the name {name!r} may only have letters, digits and _.+-; pass NAME={path}")
+        raise InputError(
+            f"MODEL: the name {name!r} may only have letters, digits and _.+-, and no dot first; pass NAME={path}"
+        )
     return Model(name, find_model(path), None if step is None else int(step))

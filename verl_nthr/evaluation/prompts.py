@@ -18,7 +18,8 @@ def check_lengths(
     Raises:
         InputError: one does not, or the tokenizer has no chat template.
     """
-    positions = getattr(AutoConfig.from_pretrained(model.path).get_text_config(), "max_position_embeddings", None)
+    config = AutoConfig.from_pretrained(model.path, trust_remote_code=False)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     for benchmark in benchmarks:
         longest = max(len(encode_prompt(tokenizer, question)) for question in benchmark.questions)
         if positions is not None and longest + max_response_tokens > positions:

@@ -7,6 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from verl_nthr.text import for_markdown, label
 
 AVERAGE = "Avg."
 
@@ -41,18 +44,18 @@ def grids(document: dict[str, Any]) -> list[Grid]:
         for each in document["benchmarks"]:
             estimates = [model["benchmarks"][each["name"]]["sampled"]["pass_at_k"] for model in document["models"]]
             how = f"{each['questions']} questions, {samples} samples each at temperature {temperature:g}"
-            tables.append(_pass_at_k(f"Pass@K, %: {each['title']} ({how})", document, estimates))
+            tables.append(_pass_at_k(f"Pass@K, %: {label(each['title'])} ({how})", document, estimates))
     return tables
 
 
 def print_report(document: dict[str, Any], console: Console) -> None:
     """Print all tables."""
     for grid in grids(document):
-        table = Table(title=grid.title, title_justify="left", title_style="bold")
+        table = Table(title=Text(grid.title), title_justify="left", title_style="bold")
         for place, heading in enumerate(grid.headings):
-            table.add_column(heading, justify="right" if place else "left", no_wrap=place == 0)
+            table.add_column(Text(heading), justify="right" if place else "left", no_wrap=place == 0)
         for row in grid.rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         console.print(table)
 
 
@@ -60,14 +63,16 @@ def markdown(document: dict[str, Any]) -> str:
     """All tables for a page."""
     parts = []
     for grid in grids(document):
-        lines = [grid.headings, ["---", *["---:"] * (len(grid.headings) - 1)], *grid.rows]
-        parts.append(f"**{grid.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+        rule = ["---", *["---:"] * (len(grid.headings) - 1)]
+        head, *body = ([for_markdown(cell) for cell in line] for line in (grid.headings, *grid.rows))
+        table = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
+        parts.append(f"**{for_markdown(grid.title)}**\n\n{table}")
     return "\n\n".join(parts) + "\n"
 
 
 def _greedy(document: dict[str, Any]) -> Grid:
     benchmarks = document["benchmarks"]
-    headings = ["model", *(each["title"] for each in benchmarks)]
+    headings = ["model", *(label(each["title"]) for each in benchmarks)]
     rows = []
     for model in document["models"]:
         estimates = [model["benchmarks"][each["name"]]["greedy"] for each in benchmarks]
@@ -87,7 +92,7 @@ def _pass_at_k(title: str, document: dict[str, Any], estimates: list[dict[str, A
 
 def row_label(model: dict[str, Any]) -> str:
     """How tables and figures call a model of the document."""
-    return model["name"] if model["step"] is None else f"{model['name']}, step {model['step']}"
+    return label(model["name"]) if model["step"] is None else f"{label(model['name'])}, step {model['step']}"
 
 
 def _cell(estimate: dict[str, Any]) -> str:

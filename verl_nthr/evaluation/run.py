@@ -30,6 +30,7 @@ from verl_nthr.generation.progress import progress_bar
 from verl_nthr.generation.sampler import Sampler, choose_sampler, sample_in_chunks
 from verl_nthr.generation.transformers_sampler import TransformersSampler
 from verl_nthr.generation.vllm_sampler import VLLMSampler
+from verl_nthr.text import label
 
 SCHEMA = 1
 RESPONSES_AT_A_TIME = {"vllm": 512, "transformers": 64}
@@ -113,7 +114,7 @@ def evaluate(
         "accuracy.png": accuracy_png(document),
         "pass_at_k.png": pass_at_k_png(document),
         "evaluation.md": markdown(document).encode(),
-        "evaluation.json": json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode(),
+        "evaluation.json": json.dumps(document, indent=1, allow_nan=False).encode(),
     }
     for name, content in files.items():
         if content is None:
@@ -165,7 +166,9 @@ def _complete(
         for part in parts:
             total = len(part.benchmark.questions)
             task = progress.add_task(
-                f"{model.label}, {part.benchmark.title}, {part.kind}", total=total, completed=total - part.missing
+                label(f"{model.label}, {part.benchmark.title}, {part.kind}", 200),
+                total=total,
+                completed=total - part.missing,
             )
             for answer in _new_answers(part, tokenizer, engine, reward, settings, RESPONSES_AT_A_TIME[sampler]):
                 part.records.append(answer)

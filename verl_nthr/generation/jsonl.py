@@ -13,7 +13,8 @@ from verl_nthr.errors import InputError
 def append_line(path: Path, entry: dict[str, Any]) -> None:
     """Append ``entry`` as one line of strict JSON."""
     line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
-    with path.open("a", encoding="utf-8") as file:
+    # a lone surrogate, which UTF-8 does not have, is written as JSON's own escape
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(line)
 
 
@@ -43,7 +44,7 @@ def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
     """
     try:
         entry = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is no JSON ({error}); was the file cut off?") from error
     if not isinstance(entry, dict):
         raise InputError(f"{where} is no JSON object")

@@ -1,4 +1,4 @@
-"""Loads what MODEL names."""
+"""Loads what MODEL names; no code that comes with a model is run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
         InputError: there is none.
     """
     try:
-        return AutoTokenizer.from_pretrained(model)
+        return AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(f"no tokenizer can be loaded from MODEL={model}: {error}") from error
 
@@ -31,7 +31,7 @@ def load_model(model: str, dtype: str) -> PreTrainedModel:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         loaded, info = AutoModelForCausalLM.from_pretrained(
-            model, dtype=getattr(torch, dtype), output_loading_info=True
+            model, dtype=getattr(torch, dtype), output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
         raise InputError(f"MODEL={model} cannot be loaded as a causal language model: {error}") from error

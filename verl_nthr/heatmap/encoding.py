@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verl_nthr.heatmap.columns import TokenColumns, Vocabulary
-from verl_nthr.heatmap.text import labels, printable
+from verl_nthr.heatmap.text import labels
 from verl_nthr.heatmap.token_dump import Group, Response
+from verl_nthr.text import printable
 
 SATURATION_QUANTILE = 0.95
 TRAINED, SPARED = 1, 2

@@ -18,7 +18,8 @@ from verl_nthr.heatmap.columns import Step, Vocabulary, step_of
 from verl_nthr.heatmap.encoding import add_labels, encode_step, encode_vocabulary
 from verl_nthr.heatmap.inputs import read_steps
 from verl_nthr.heatmap.summary import Summary, summarise
-from verl_nthr.heatmap.text import number, on_one_line, percent
+from verl_nthr.heatmap.text import number, percent
+from verl_nthr.text import on_one_line
 
 PACKAGE = "verl_nthr.heatmap"
 SCRIPTS = ("data.js", "finder.js", "group.js", "token.js", "main.js")

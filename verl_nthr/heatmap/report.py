@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from verl_nthr.heatmap.summary import Summary
-from verl_nthr.heatmap.text import on_one_line, percent
+from verl_nthr.heatmap.text import percent
+from verl_nthr.text import label
 
 STRINGS_SHOWN = 8
 
@@ -39,6 +40,6 @@ def print_report(summary: Summary, console: Console) -> None:
     for heading in ("spared", "seen", "share"):
         strings.add_column(heading, justify="right")
     for entry in summary.most_spared[:STRINGS_SHOWN]:
-        shown = Text(repr(on_one_line(entry.text)), overflow="ellipsis", no_wrap=True)
+        shown = Text(repr(label(entry.text)), overflow="ellipsis", no_wrap=True)
         strings.add_row(shown, f"{entry.spared:,}", f"{entry.tokens:,}", percent(entry.share))
     console.print(strings)

@@ -35,7 +35,7 @@ COLUMNS = (
 
 
 def write_step(folder: str | Path, step: int, records: Iterator[dict[str, Any]], *, append: bool = False) -> Path:
-    """Write ``<folder>/<step>.jsonl``, one strict JSON object a line, whole or not at all.
+    """Write ``<folder>/<step>.jsonl``, one strict JSON object a line, whole or not at all; follows no link there.
 
     Args:
         folder: made if it does not exist.
@@ -46,9 +46,11 @@ def write_step(folder: str | Path, step: int, records: Iterator[dict[str, Any]],
     path = Path(folder) / f"{step}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".jsonl.part")
+    partial.unlink(missing_ok=True)
     if append:
         shutil.copyfile(path, partial)
-    with partial.open("a" if append else "w", encoding="utf-8") as lines:
+    # a lone surrogate, which UTF-8 does not have, is written as JSON's own escape
+    with partial.open("a" if append else "x", encoding="utf-8", errors="backslashreplace") as lines:
         for record in records:
             lines.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     os.replace(partial, path)

@@ -87,7 +87,7 @@ def run_probe(sources: Sources, settings: Settings, out: Path, console: Console)
     document = {"sources": asdict(sources), "settings": asdict(settings), "summary": summary, "results": results}
     write_whole(out / "figure1.png", figure_png(results, FIGURE_1))
     write_whole(out / "figure4.png", figure_png(results, FIGURE_4))
-    write_whole(out / "probe.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode())
+    write_whole(out / "probe.json", json.dumps(document, indent=1, allow_nan=False).encode())
     return summary
 
 

@@ -19,6 +19,8 @@ from hydra.errors import HydraException
 from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from verl_nthr.text import print_error
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -96,10 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_files(config)
         messages = check(config)
     except RecipeError as error:
-        print(f"recipe: {error}", file=sys.stderr)
+        print_error("recipe", error)
         return REFUSED
     for message in messages:
-        print(f"recipe: warning: {message}", file=sys.stderr)
+        print_error("recipe: warning", message)
     return 0
 
 

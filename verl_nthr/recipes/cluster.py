@@ -19,6 +19,7 @@ from verl_nthr.cli.arguments import positive_float, positive_int
 from verl_nthr.cli.inspection import Inspection, inspect_process
 from verl_nthr.cli.versions import versions
 from verl_nthr.recipes.check import REFUSED, RecipeError
+from verl_nthr.text import print_error
 
 POLL_SECONDS = 2.0
 
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         ray.init(address="auto", log_to_driver=False, logging_level="WARNING")
         check_nodes(wait_for_nodes(args.nodes, args.gpus_per_node, args.seconds))
     except (RecipeError, ConnectionError) as error:
-        print(f"cluster: {error}", file=sys.stderr)
+        print_error("cluster", error)
         return REFUSED
     print(f"cluster: {args.nodes} nodes with {args.gpus_per_node} GPUs load NTHR")
     return 0

@@ -23,6 +23,7 @@ from verl_nthr.demo.settings import hydra_string
 from verl_nthr.demo.toy import Toy, write_data
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
 from verl_nthr.recipes.check import CONFIG_MODULE, CONFIG_NAME, REFUSED, RecipeError, check, compose_run
+from verl_nthr.text import print_error
 
 STEPS = 2
 PROMPTS, RESPONSES = 4, 4
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         metrics = rehearse(args.overrides)
     except RecipeError as error:
-        print(f"recipe: {error}", file=sys.stderr)
+        print_error("recipe", error)
         return REFUSED
     print(f"recipe: {STEPS} steps on the toy in {time.monotonic() - begin:.0f} s; the last one's metrics:")
     print(json.dumps(metrics, indent=1, sort_keys=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from verl_nthr.cli.arguments import positive_int
+from verl_nthr.text import print_error
 
 from .errors import DataError
 from .lengths import TokenCounter, characters
@@ -118,7 +118,7 @@ def _run(prog: str, folders: Mapping[MathSet, Path], settings: Mapping[str, Sett
     try:
         summaries = _prepare(folders, settings, args)
     except (DataError, OSError) as error:
-        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        print_error(prog, " ".join(str(error).split()))
         return FAILED
     print_summaries(summaries, Console())
     return 0

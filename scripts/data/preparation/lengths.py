@@ -26,7 +26,7 @@ class TokenCounter:
         from transformers import AutoTokenizer
 
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise DataError(f"--tokenizer {tokenizer} cannot be loaded ({error})") from error
         if not self._tokenizer.chat_template:

@@ -161,7 +161,7 @@ def _json(path: Path) -> Iterator[dict[str, Any]]:
 def _parse(content: bytes, where: str) -> Any:
     try:
         return json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is no JSON ({error}); was the file cut off?") from error
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from verl_nthr.text import on_one_line
 
 from .selection import Selection
 
@@ -51,7 +54,7 @@ def print_summaries(summaries: dict[str, dict[str, Any]], console: Console) -> N
     table.caption = f"prompt lengths: {' / '.join(QUANTILES)}"
     console.print(table)
     for path in summaries:
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        console.print(Text(f"wrote {on_one_line(path)}"), soft_wrap=True)
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -73,7 +73,7 @@ def rejects(selections: Iterable[tuple[str, str, Selection]]) -> bytes:
         for name, split, selection in selections
         for finding in selection.dropped
     )
-    return b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
+    return b"".join(json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n" for line in lines)
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:

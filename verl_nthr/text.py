@@ -1,0 +1,65 @@
+"""Text that others wrote, made fit for a terminal, a table, a figure or a file's name."""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from typing import TextIO
+
+INVISIBLE = frozenset(("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"))
+"""Unicode categories without a glyph of their own: control, format (also bidirectional), unassigned, surrogates."""
+
+MESSAGE_CHARACTERS, LABEL_CHARACTERS, NAME_CHARACTERS = 20_000, 60, 60
+MARKDOWN = re.compile(r"[\\`*_\[\]<>!|~$&]")
+
+
+def printable(text: str) -> str:
+    """``text`` with every invisible character but spaces and line feeds replaced by a visible sign."""
+    return text if text.isprintable() else "".join(map(_sign, text))
+
+
+def on_one_line(text: str) -> str:
+    """:func:`printable` with line feeds visible too."""
+    return printable(text).replace("\n", "↵")
+
+
+def shortened(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
+    """``text``, of which the middle is left out where it is longer than ``limit``: the way out is at the end."""
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
+
+
+def label(text: str, limit: int = LABEL_CHARACTERS) -> str:
+    """On one line, and short enough for a table or figure."""
+    return on_one_line(text if len(text) <= limit else f"{text[: limit - 1]}…")
+
+
+def for_figure(text: str) -> str:
+    """:func:`label` for matplotlib: a dollar sign starts no mathematics, and an underscore does not hide a legend."""
+    return re.sub(r"\A_", " _", label(text)).replace("$", r"\$")
+
+
+def for_markdown(text: str) -> str:
+    """:func:`on_one_line` for a cell or paragraph of Markdown, in which nothing of it is markup."""
+    return MARKDOWN.sub(lambda sign: f"&#{ord(sign[0])};", on_one_line(text))
+
+
+def file_name(text: str) -> str:
+    """A name of one file that stays in its folder: letters, digits and ``_.+-``, no dot at the beginning."""
+    return re.sub(r"\A\.|[^\w.+-]", "_", text[:NAME_CHARACTERS]) or "_"
+
+
+def print_error(command: str, error: object, file: TextIO | None = None) -> None:
+    """One message on standard error, of bounded length, its invisible characters visible."""
+    print(printable(shortened(f"{command}: {error}")), file=file or sys.stderr)
+
+
+def _sign(character: str) -> str:
+    if character == "\n":
+        return character
+    if character < " ":
+        return chr(0x2400 + ord(character))
+    if character == "\x7f":
+        return "␡"
+    return f"⟨U+{ord(character):04X}⟩" if unicodedata.category(character) in INVISIBLE else character
