@@ -185,12 +185,6 @@ def test_every_reason_is_listed_at_once() -> None:
     assert "eta=2" in str(error.value)
 
 
-def test_a_verl_outside_the_supported_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verl_nthr.integration.checks.version", lambda name: "0.8.2")
-    with pytest.raises(NTHRConfigError, match=r"verl==0\.8\.2 is installed; supported is verl<0\.10,>=0\.9"):
-        check_run(stock())
-
-
 def test_options_without_effect_warn() -> None:
     for options in (["+algorithm.nthr.beta=2"], ["+algorithm.nthr.beta=2", "+algorithm.nthr.monitor_freq=1"]):
         with pytest.warns(UserWarning, match="without effect on adv_estimator=grpo: with monitor_freq"):

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from packaging.specifiers import SpecifierSet
-
-from verl_nthr import version as version_file
 from verl_nthr.cli.inspection import (
     PLATFORM,
     PLUGINS,
@@ -20,9 +17,9 @@ from verl_nthr.cli.inspection import (
 )
 from verl_nthr.cli.ray_inspection import inspect_ray_actor
 from verl_nthr.cli.versions import versions
+from verl_nthr.supported import RANGES, is_supported, requirement
 
-SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL)
-INSTALL_VERL = f'pip install "verl{SUPPORTED_VERL}"'
+INSTALL_VERL = f'pip install "{requirement("verl")}"'
 REINSTALL = "pip install --force-reinstall --no-deps verl-nthr, into the environment that runs verl"
 HERE, ACTOR = "this process", "Ray actor"
 
@@ -81,12 +78,20 @@ def examine(ray_seconds: float) -> Report:
 
 
 def _version_checks(found: dict[str, str | None]) -> list[Check]:
-    checks = [Check(f"{name} version", "", None, version or "not installed") for name, version in found.items()]
-    verl = found["verl"]
-    supported = verl is not None and SUPPORTED_VERL.contains(verl, prereleases=True)
-    described = f"{verl or 'not installed'} (supported: {SUPPORTED_VERL})"
-    verl_check = Check("verl version", "", supported, described, INSTALL_VERL)
-    return [verl_check if check.name == verl_check.name else check for check in checks]
+    return [_version_check(name, version) for name, version in found.items()]
+
+
+def _version_check(package: str, version: str | None) -> Check:
+    supported = version is not None and is_supported(package, version)
+    described = version or "not installed"
+    if package in RANGES:
+        described = f"{described} (supported: {RANGES[package]})"
+    if package == "verl":
+        return Check("verl version", "", supported, described, INSTALL_VERL)
+    if version is None or supported:
+        return Check(f"{package} version", "", None, described)
+    remedy = f"verl-nthr was not tried with {package} {version}; docs/compatibility.md has the reason for its range"
+    return Check(f"{package} version", "", None, described, remedy)
 
 
 def _plugin_checks() -> list[Check]:

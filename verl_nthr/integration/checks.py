@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from importlib.metadata import version
 
 from omegaconf import DictConfig
-from packaging.specifiers import SpecifierSet
 
-from verl_nthr import version as version_file
-from verl_nthr.integration import combinations, requirements
+from verl_nthr.integration import combinations, requirements, versions
 from verl_nthr.integration.estimators import ESTIMATORS, estimator_of
 from verl_nthr.integration.loss_options import LossTerms
 from verl_nthr.integration.options import (
@@ -21,8 +18,6 @@ from verl_nthr.integration.options import (
     NTHRConfigError,
     NTHROptions,
 )
-
-SUPPORTED_VERL = SpecifierSet(version_file.SUPPORTED_VERL, prereleases=True)
 
 
 def check_run(config: DictConfig) -> None:
@@ -59,9 +54,8 @@ def _problems(config: DictConfig) -> Iterator[str]:
         )
     if estimator is None and not is_monitored and not is_filtered:
         return
-    installed = version("verl")
-    if installed not in SUPPORTED_VERL:
-        yield f"verl=={installed} is installed; supported is verl{SUPPORTED_VERL}, so install one of those"
+    yield from versions.refused()
+    versions.warn_of_untested(config)
     if estimator is not None:
         yield from combinations.refused(config, estimator, options)
         for message in combinations.questionable(config, estimator, options):

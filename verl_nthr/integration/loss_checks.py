@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import version
 
 from omegaconf import DictConfig, OmegaConf
 
-from verl_nthr.integration.checks import SUPPORTED_VERL
+from verl_nthr.integration import versions
 from verl_nthr.integration.loss_options import POLICY_LOSS, LossTerms, option_names
 from verl_nthr.integration.options import NTHRConfigError
 from verl_nthr.integration.requirements import STRATEGIES, V1_TRAINER, Requirement, unmet
@@ -62,7 +61,6 @@ def _problems(config: DictConfig) -> Iterator[str]:
         return
     if not terms.is_active:
         return
-    installed = version("verl")
-    if installed not in SUPPORTED_VERL:
-        yield f"verl=={installed} is installed; supported is verl{SUPPORTED_VERL}, so install one of those"
+    yield from versions.refused()
+    versions.warn_of_untested(config)
     yield from unmet(config, _REQUIREMENTS)

