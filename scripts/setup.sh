@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# Makes .venv in the repository: stock verl and vLLM for a machine without a GPU, and this project, editable.
+# Makes an environment: stock verl and vLLM for a machine without a GPU, and this project.
+#
+#   bash scripts/setup.sh [FOLDER [WHEEL]]    FOLDER is .venv in the repository, and the project is editable without WHEEL
+#
 # Can be run again: when nothing changed it says so and ends.
 set -euo pipefail
 
 TORCH="torch==2.13.0"
+VENV="$(realpath --canonicalize-missing "${1:-$(dirname "${BASH_SOURCE[0]}")/../.venv}")"
+PROJECT=(--no-build-isolation --editable .)
+(($# < 2)) || PROJECT=("$(realpath "$2")")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 LIST="requirements/cpu-py311.txt"
-VENV=".venv"
 STAMP="$VENV/.setup-stamp"
 
 find_python() {
@@ -35,7 +40,7 @@ pip_install() {
 }
 
 hash_of_inputs() {
-  { echo "$TORCH"; pwd -P; cat "$LIST" pyproject.toml; } | cksum
+  { echo "$TORCH" "${PROJECT[@]}"; pwd -P; cat "$LIST" pyproject.toml; } | cksum
 }
 
 if [[ -f "$STAMP" && "$(cat "$STAMP")" == "$(hash_of_inputs)" && -x "$VENV/bin/python" ]]; then
@@ -52,7 +57,7 @@ echo "setup: [2/4] $TORCH"
 pip_install --constraint "$LIST" "$TORCH"
 echo "setup: [3/4] $(grep -c '==' "$LIST") pinned packages ($LIST), some 3 GB"
 pip_install --no-deps --requirement "$LIST"
-echo "setup: [4/4] this project, editable"
-pip_install --no-deps --no-build-isolation --editable .
+echo "setup: [4/4] this project"
+pip_install --no-deps "${PROJECT[@]}"
 hash_of_inputs >"$STAMP"
 echo "setup: done in $SECONDS s; use $VENV/bin/python, or: source $VENV/bin/activate"

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import difflib
 import hashlib
+import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -41,8 +44,8 @@ class Contract:
     """What to check in this package when it has changed."""
 
 
-def digest(root: Path, file: str, name: str, whole: bool) -> str | None:
-    """The digest of a function below ``root``; None if it is not there."""
+def code(root: Path, file: str, name: str, whole: bool) -> tuple[str, str] | None:
+    """What matters of a function below ``root``: arguments, and with ``whole`` the body; None if it is not there."""
     path = root / file
     if not path.is_file():
         return None
@@ -59,8 +62,13 @@ def digest(root: Path, file: str, name: str, whole: bool) -> str | None:
         if isinstance(argument, ast.arg):
             argument.annotation = None
     body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-    code = ast.unparse(node.args) + (ast.unparse(ast.Module(body=body, type_ignores=[])) if whole else "")
-    return hashlib.sha256(code.encode()).hexdigest()[:12]
+    return ast.unparse(node.args), ast.unparse(ast.Module(body=body, type_ignores=[])) if whole else ""
+
+
+def digest(root: Path, file: str, name: str, whole: bool) -> str | None:
+    """The digest of :func:`code`."""
+    found = code(root, file, name, whole)
+    return None if found is None else hashlib.sha256("".join(found).encode()).hexdigest()[:12]
 
 
 def differences(root: Path) -> Iterator[tuple[Contract, str]]:
@@ -68,14 +76,40 @@ def differences(root: Path) -> Iterator[tuple[Contract, str]]:
     for contract in CONTRACTS:
         found = digest(root, contract.file, contract.name, contract.whole)
         if found is None:
-            yield contract, "is gone"
+            places = ", ".join(sorted(elsewhere(root, contract.name)))
+            yield contract, f"is gone; one of that name is in {places}" if places else "is gone"
         elif found not in contract.digests:
             yield contract, f"has changed ({found}, not {' or '.join(contract.digests)})"
 
 
-def describe(root: Path) -> str:
-    """One paragraph for each difference; empty if there is none."""
-    return "\n".join(f"{c.file}: {c.name} {how}.\n    {c.look_at}" for c, how in differences(root))
+def elsewhere(root: Path, name: str) -> Iterator[str]:
+    """The files below ``root`` that hold a function of that name, with its class."""
+    for path in (root / "verl").rglob("*.py"):
+        file = path.relative_to(root).as_posix()
+        if f"def {name.split('.')[-1]}(" in path.read_text(encoding="utf-8") and code(root, file, name, False):
+            yield file
+
+
+def describe(root: Path, known: Path | None = None) -> str:
+    """One paragraph for each difference, with what changed since a verl below ``known``; empty if there is none."""
+    paragraphs = []
+    for contract, how in differences(root):
+        lines = [f"{contract.file}: {contract.name} {how}.", f"    {contract.look_at}"]
+        if known is not None:
+            before, after = (code(each, contract.file, contract.name, contract.whole) for each in (known, root))
+            if before is not None and after is not None:
+                old, new = ("\n".join(each).splitlines() for each in (before, after))
+                lines += [f"    {line}" for line in list(difflib.unified_diff(old, new, lineterm="", n=1))[2:]]
+        paragraphs.append("\n".join(lines))
+    return "\n".join(paragraphs)
+
+
+def installed() -> Path:
+    """The folder that verl is installed in."""
+    spec = importlib.util.find_spec("verl")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]).parent
 
 
 CONTRACTS: tuple[Contract, ...] = (
@@ -365,19 +399,22 @@ CONTRACTS: tuple[Contract, ...] = (
 """As in verl 0.9.0 and 0.9.1."""
 
 
-def main(version: str | None) -> int:
+def main() -> int:
     """Compare a version of verl from the package index; 1 if a contract is not kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("version", nargs="?", metavar="VERSION", help="of verl, as 0.9.1 (default: the newest)")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        wanted = "verl" if version is None else f"verl=={version}"
+        wanted = "verl" if args.version is None else f"verl=={args.version}"
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--pre", "--dest", folder, wanted]
         subprocess.run(pip, check=True)
         (wheel,) = Path(folder).glob("verl-*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
-        text = describe(Path(folder))
-        print(f"{wheel.name}: {text or 'every contract is kept'}")
+        text = describe(Path(folder), installed())
+        print(f"{wheel.name}: " + (f"what is known is on lines with -\n{text}" if text else "every contract is kept"))
     return 1 if text else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2] or [None]))
+    sys.exit(main())

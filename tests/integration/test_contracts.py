@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.integration import contracts
+from tests.integration.contracts import Contract
 from verl_nthr.integration.plugin import OVERRIDES
 
 
-def installed() -> Path:
-    spec = importlib.util.find_spec("verl")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]).parent
-
-
 def test_the_installed_verl_keeps_every_contract() -> None:
-    text = contracts.describe(installed())
+    text = contracts.describe(contracts.installed())
     assert not text, f"look at these, then write down the new digests:\n{text}"
 
 
@@ -58,3 +52,41 @@ def test_what_counts_as_a_change(tmp_path: Path, change: tuple[str, str], kept: 
     (tmp_path / "engine.py").write_text(SOURCE.replace(*change))
     after = digests()
     assert [a == b for a, b in zip(before, after, strict=True)] == [kept, kept_whole]
+
+
+KNOWN = Contract("verl/engine.py", "Engine.run", True, ("known",), "integration/worker.py wraps it.")
+
+
+@pytest.fixture
+def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A known version and one to compare with it, which are alike."""
+    for name in ("known", "new"):
+        (tmp_path / name / "verl").mkdir(parents=True)
+        (tmp_path / name / "verl" / "engine.py").write_text(SOURCE)
+    digest = contracts.digest(tmp_path / "known", KNOWN.file, KNOWN.name, True)
+    assert digest is not None
+    monkeypatch.setattr(contracts, "CONTRACTS", (replace(KNOWN, digests=(digest,)),))
+    return tmp_path / "known", tmp_path / "new"
+
+
+def test_nothing_is_said_of_what_is_alike(versions: tuple[Path, Path]) -> None:
+    known, new = versions
+    assert contracts.describe(new, known) == ""
+
+
+def test_a_change_is_shown_with_its_file_its_function_and_what_to_look_at(versions: tuple[Path, Path]) -> None:
+    known, new = versions
+    (new / KNOWN.file).write_text(SOURCE.replace("len(data)", "len(data) + 1"))
+    first, look_at, *diff = contracts.describe(new, known).splitlines()
+    assert first.startswith("verl/engine.py: Engine.run has changed (")
+    assert look_at.strip() == KNOWN.look_at
+    assert [line.strip() for line in diff if "return" in line] == ["-return len(data)", "+return len(data) + 1"]
+
+
+def test_what_moved_is_found_where_it_is_now(versions: tuple[Path, Path]) -> None:
+    known, new = versions
+    (new / KNOWN.file).rename(new / "verl" / "machine.py")
+    text = contracts.describe(new, known)
+    assert text.startswith("verl/engine.py: Engine.run is gone; one of that name is in verl/machine.py.")
+    (new / "verl" / "machine.py").unlink()
+    assert contracts.describe(new, known).startswith("verl/engine.py: Engine.run is gone.")
