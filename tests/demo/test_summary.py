@@ -10,7 +10,7 @@ import matplotlib.image
 import pytest
 from rich.console import Console
 
-from verl_nthr.cli.versions import versions
+from verl_nthr.cli.versions import PACKAGES, versions
 from verl_nthr.demo.figure import write_figure
 from verl_nthr.demo.logs import last_lines
 from verl_nthr.demo.metrics import MetricsError, Step
@@ -48,7 +48,7 @@ def test_summary_file_and_table(tmp_path: Path) -> None:
     write_summary(summary, tmp_path / "summary.json")
     stored = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert (stored["accuracy_before"], stored["accuracy_after"], stored["seconds"]["total"]) == (0.4, 0.7, 150.0)
-    assert set(stored["versions"]) == {"python", "torch", "verl", "vllm", "ray", "transformers", "verl_nthr"}
+    assert set(stored["versions"]) == {"python", *PACKAGES}
     output = io.StringIO()
     Console(file=output, width=100).print(render_summary(summary, {"page": "[red]/tmp/x"}))
     for text in ("40.0%", "70.0%", "+30.0 pp", "generation", "150.0", "7.5 GB", "page: [red]/tmp/x"):

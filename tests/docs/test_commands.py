@@ -67,6 +67,7 @@ def check_python(arguments: list[str]) -> None:
         mock.patch.object(sys, "argv", [name, *rest]),
         mock.patch.object(sys, "path", [str((ROOT / name).parent), str(ROOT / "scripts"), *sys.path]),
         mock.patch.object(argparse.ArgumentParser, "parse_args", parse_and_stop),
+        warnings.catch_warnings(record=True),  # a module may have been imported before
         pytest.raises(Parsed),
     ):
         run(target, run_name="__main__")
