@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from tests.influence.batches import largest_error, random_batch
+from tests.influence.batches import Batch, largest_error, random_batch
 from tests.processes import run_ranks
 from verl_nthr.influence import scores as scores_module
 from verl_nthr.influence import segments
@@ -36,6 +36,15 @@ class Cut:
     full: bool = False
     seed: int = 1
     vocab_size: int = 23
+    groups: tuple[int, ...] = GROUPS
+    """Responses of each group."""
+    longest: int = 7
+    """Tokens of a response."""
+    block_elements: int = 30
+    """Of a block; by default several blocks of tokens."""
+
+    def batch(self) -> Batch:
+        return random_batch(self.seed, group_sizes=self.groups, vocab_size=self.vocab_size, longest=self.longest)
 
 
 CUTS = {
@@ -120,9 +129,9 @@ class Found:
 def sharded_scores(rank: int, cuts: list[Cut], faults: Sequence[Fault | None] = (None,)) -> list[list[Found]]:
     """By cut and fault, what this rank finds."""
     scores_module.REDUCTION_ELEMENTS = 120  # several reductions
-    segments.CPU = segments.Limits(block_elements=30, block_tokens=1, padding_share=0.0)  # several blocks of tokens
     answers = []
     for cut in cuts:
+        segments.CPU = segments.Limits(block_elements=cut.block_elements, block_tokens=1, padding_share=0.0)
         token_group, vocabulary_group = groups_of(cut, rank, dist.get_world_size())
         answers.append([found_with(fault, cut, rank, token_group, vocabulary_group) for fault in faults])
     return answers
@@ -136,9 +145,9 @@ def found_with(
     vocabulary_group: dist.ProcessGroup,
 ) -> Found:
     """What this rank finds if one number is not finite."""
-    batch = random_batch(cut.seed, group_sizes=GROUPS, vocab_size=cut.vocab_size)
+    batch = cut.batch()
     log_probs = batch.exact_log_probs().float()
-    if fault is not None and fault.rank in (None, rank):
+    if fault is not None and fault.rank in (None, rank) and fault.token < len(log_probs):
         {"hidden": batch.hidden, "log_probs": log_probs}[fault.field][fault.token] = fault.value
     ranks = dist.get_world_size(token_group)
     mine = (owner_of_tokens(cut, batch.response, ranks) == dist.get_rank(token_group)).nonzero()[:, 0]
@@ -161,10 +170,10 @@ def found_with(
         token_group if cut.tokens == "tokens" else None,
     )
     if cut.full:
-        vocabulary = GroupVocabulary.whole(len(GROUPS), cut.vocab_size, hidden.device)
+        vocabulary = GroupVocabulary.whole(len(cut.groups), cut.vocab_size, hidden.device)
     else:
         keys = sharding.union(vocabulary_keys(features.group, token_ids, cut.vocab_size))
-        vocabulary = GroupVocabulary.from_keys(keys, len(GROUPS), cut.vocab_size)
+        vocabulary = GroupVocabulary.from_keys(keys, len(cut.groups), cut.vocab_size)
     scores, anchors, finite = influence_scores(
         features,
         rows,
@@ -185,7 +194,7 @@ def test_any_cut_gives_the_scores_of_the_double_sums(world_size: int) -> None:
         if isinstance(answer, Exception):
             raise answer
     for index, cut in enumerate(CUTS[world_size]):
-        batch = random_batch(cut.seed, group_sizes=GROUPS, vocab_size=cut.vocab_size)
+        batch = cut.batch()
         expected_scores, expected_anchors = influence_scores_reference(
             **batch.reference_arguments(),
             vocabulary="full" if cut.full else "response",

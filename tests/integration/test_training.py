@@ -34,6 +34,7 @@ METRICS = {
     "nthr/score/mean",
     "nthr/score/max",
     "nthr/seconds",
+    "nthr/nonfinite_groups",
     "nthr/lld/delta_logp/mean",
     "nthr/lld/delta_logp/p10",
     "nthr/lld/share_negative",

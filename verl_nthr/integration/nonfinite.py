@@ -57,20 +57,26 @@ class NonFiniteGroups:
         )
 
     def in_scores(self, score: Tensor, threshold: Tensor, mask: Tensor, beta: float) -> Tensor:
-        """[B] bool, rows of the mixed groups with a score [B, L] inside the mask [B, L], or a τ [B], not finite.
+        """[B] bool, rows without weights: outside of mixed groups, and of mixed groups with a number not finite.
 
-        τ may be −inf with β = −inf, and nan in a group whose correct responses have no tokens.
+        Args:
+            score: [B, L]; only those inside the mask count.
+            threshold: [B]; τ may be −inf with β = −inf, and nan in a group whose correct responses have no tokens.
+            mask: [B, L] bool.
+            beta: option ``beta``.
         """
         groups, has_tokens = self._groups, mask.any(-1)
+        mixed = groups.response >= 0
         anchored = groups.rows_of(groups.having(groups.row_correct & has_tokens))
         has_threshold = threshold.isfinite() | (threshold == beta) | (threshold.isnan() & ~anchored)
         has_scores = (score.isfinite() | ~mask).all(-1)
-        return self._add(
-            (groups.response >= 0) & has_tokens & ~(has_threshold & has_scores),
+        found = self._add(
+            mixed & has_tokens & ~(has_threshold & has_scores),
             "a hidden state, log-prob or score",
             "their advantages are the base advantages, with no weights",
             "the model's weights and dtype, and at actor/grad_norm of the steps before",
         )
+        return found | ~mixed
 
     def _add(self, rows: Tensor, what: str, consequence: str, look_at: str) -> Tensor:
         """The rows of the prompt groups that one of ``rows`` [B] bool belongs to, and the padding rows among ``rows``.
