@@ -1,0 +1,100 @@
+"""A number that is not finite in a pass of a real FSDP engine costs its group the scores, and no other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.integration.coverage import covers
+from tests.integration.fsdp import build_engine, rows_of
+from tests.integration.injection import Fault, check_columns, faults_of
+from tests.integration.joining import score
+from tests.integration.passes import Case, make_rows
+from tests.integration.references import check_log_probs, check_scores
+from tests.processes import run_ranks
+from verl_nthr.integration import fsdp
+from verl_nthr.integration.recording import Recording
+
+ROWS = make_rows(0, vocab_size=70)
+FAST = [Case("fsdp2", packed=True, dynamic=True)]
+THOROUGH = [
+    Case("fsdp", packed=False, dynamic=False, anchor_includes_self=False),
+    Case("fsdp2", packed=True, dynamic=True, length_normalised=True, vocabulary="full"),
+    Case("fsdp", packed=True, dynamic=True, tied=True, fused=True),
+]
+ULYSSES = [
+    Case("fsdp2", packed=True, dynamic=True, ulysses=2),
+    Case("fsdp2", packed=True, dynamic=True, ulysses=2, length_normalised=True, anchor_includes_self=False),
+]
+
+
+def run_faults(rank: int, models: str, cases: list[Case], ranks: int) -> list[list[dict[str, Any] | None]]:
+    """For every case the answers of the sound pass, and of those with a fault."""
+    os.environ["VERL_PLATFORM"] = "cpu"
+    results = []
+    for case in cases:
+        engine = build_engine(models, case)
+        mine = rows_of(engine, ROWS)
+        passes = [None, *faults_of(ROWS, ranks // case.ulysses)]
+        results.append([_score(fault, rank, engine, mine, case) for fault in passes])
+    return results
+
+
+def _score(fault: Fault | None, rank: int, engine: Any, mine: list[int], case: Case) -> dict[str, Any] | None:
+    observe, write = fsdp._MicroBatch.observe, fsdp._MicroBatch.write
+
+    def faulty_observe(self: fsdp._MicroBatch, hidden: Tensor, layer: nn.Linear, recording: Recording) -> None:
+        hit = fault.hits("hidden", rank, recording, mine, self.tokens.slot)
+        # what the output layer gets
+        hidden.view(-1, hidden.shape[-1])[self.place[hit]] = fault.value
+        observe(self, hidden, layer, recording)
+
+    def faulty_write(self: fsdp._MicroBatch, log_probs: Tensor, recording: Recording) -> None:
+        hit = fault.hits("log_probs", rank, recording, mine, self.tokens.slot)
+        log_probs[self.tokens.position[hit]] = fault.value
+        write(self, log_probs, recording)
+
+    if fault is None:
+        return score(engine, ROWS, mine, case)
+    with (
+        torch.no_grad(),
+        mock.patch.object(fsdp._MicroBatch, "observe", faulty_observe),
+        mock.patch.object(fsdp._MicroBatch, "write", faulty_write),
+    ):
+        return score(engine, ROWS, mine, case)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "cases"),
+    [
+        pytest.param(2, FAST, id="2 ranks", marks=[covers(case, ranks=2) for case in FAST]),
+        *[
+            pytest.param(ranks, cases, id=name, marks=[pytest.mark.distributed, *(covers(c, ranks) for c in cases)])
+            for name, ranks, cases in (
+                ("1 rank, all", 1, [*FAST, *THOROUGH[:2]]),
+                ("1 rank, fused", 1, THOROUGH[2:]),
+                ("2 ranks, all", 2, THOROUGH[:2]),
+                ("2 ranks, Ulysses", 2, ULYSSES),
+                ("4 ranks, Ulysses", 4, ULYSSES),
+            )
+        ],
+    ],
+)
+def test_a_fault_costs_its_group_the_scores_and_no_other(models: Path, ranks: int, cases: list[Case]) -> None:
+    results = run_ranks(run_faults, ranks, str(models), cases, ranks, timeout=300)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    for index, case in enumerate(cases):
+        sound, *found = ([of_rank[index][k] for of_rank in results] for k in range(len(results[0][index])))
+        sound = [answer for answer in sound if answer is not None]
+        check_log_probs(sound, models, ROWS, case)
+        check_scores(sound, models, ROWS, case)
+        for fault, answers in zip(faults_of(ROWS, ranks // case.ulysses), found, strict=True):
+            check_columns(sound, [answer for answer in answers if answer is not None], ROWS, fault)
