@@ -9,14 +9,12 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from tests.toy import make_toy
 from verl_nthr.cpu import environment, overrides
 
 from .interpreter import REPOSITORY
+from .leftovers import MARK, end_left_over, members, shared_memory_of
 
-MARK = "CPU_TEST_RUN"
 STEPS = 2
 
 
@@ -79,7 +77,7 @@ def train(
     text = log.read_text(encoding="utf-8", errors="replace")
     assert process.returncode is not None, f"not done after {limit} s\n{text[-4000:]}"
     rows = [json.loads(line)["data"] for line in metrics.read_text().splitlines()] if metrics.exists() else []
-    left = _wait_gone(mark, 30)
+    left = end_left_over(mark, 30)
     return Run(process.returncode, text, rows, left, sorted(path for path in mapped if Path(path).exists()))
 
 
@@ -88,42 +86,10 @@ def _watch(process: subprocess.Popen[bytes], mark: str, limit: float) -> set[str
     mapped: set[str] = set()
     end = time.monotonic() + limit
     while process.poll() is None and time.monotonic() < end:
-        for member in _members(mark):
-            mapped |= _shared_memory_of(member.pid)
+        for member in members(mark):
+            mapped |= shared_memory_of(member.pid)
         time.sleep(1)
     if process.poll() is None:
-        for member in _members(mark):
+        for member in members(mark):
             member.kill()
     return mapped
-
-
-def _shared_memory_of(pid: int) -> set[str]:
-    try:
-        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    except OSError:
-        return set()
-    paths = {line.split(maxsplit=5)[-1] for line in lines if "/dev/shm/" in line}
-    return {path for path in paths if not path.endswith("(deleted)")}
-
-
-def _members(mark: str) -> list[psutil.Process]:
-    """The processes that inherited the run's mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def _wait_gone(mark: str, seconds: float) -> list[str]:
-    end = time.monotonic() + seconds
-    while _members(mark) and time.monotonic() < end:
-        time.sleep(0.5)
-    left = _members(mark)
-    lines = [" ".join(process.cmdline()) for process in left]
-    for process in left:
-        process.kill()
-    return lines

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from tests.integration.fsdp import build_engine, rows_of
 from tests.integration.joining import score
@@ -16,7 +19,6 @@ from tests.integration.shortage import (
     NEVER_ENOUGH,
     ROOM_FOR_STATES,
     SCORING_PLACES,
-    Outcome,
     check_short,
     run_short,
 )
@@ -33,35 +35,21 @@ ROWS = make_rows(0, vocab_size=70)
 CPU_SHORTAGE = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"
 
 
-def run(rank: int, models: str, cases: list[Case], failing: list[int]) -> list[dict[str, Outcome]]:
+def run(rank: int, models: str, cases: list[Case], failing: list[int]) -> dict[str, Any]:
+    """How this rank fares in every case, and, of two ranks, what it raises where trying again would not help."""
     os.environ["VERL_PLATFORM"] = "cpu"
-    found = []
-    for case in cases:
-        engine = build_engine(models, case)
-        found.append(run_short(PLACES, engine, ROWS, rows_of(engine, ROWS), case, fails=rank in failing))
-    return found
+    engines = [build_engine(models, case) for case in cases]
+    return {
+        "short": [
+            run_short(PLACES, engine, ROWS, rows_of(engine, ROWS), case, fails=rank in failing)
+            for engine, case in zip(engines, cases, strict=True)
+        ],
+        "helpless": run_helpless(rank, engines[0]) if dist.get_world_size() == 2 else {},
+    }
 
 
-@pytest.mark.covers("FSDP: device memory that runs out while scoring")
-@pytest.mark.parametrize(
-    ("ranks", "failing"),
-    [(1, [0]), (2, [1]), pytest.param(2, [0, 1], marks=pytest.mark.distributed)],
-    ids=["one rank", "one of two", "both"],
-)
-def test_scores_are_the_same_from_features_on_the_host(models: Path, ranks: int, failing: list[int]) -> None:
-    cases = CASES[:ranks]
-    results = run_ranks(run, ranks, str(models), cases, failing, timeout=300)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    for index in range(len(cases)):
-        check_short([result[index] for result in results], lambda rank: rank in failing)
-
-
-def run_without_help(rank: int, models: str) -> dict[str, str]:
-    """What this rank raises where more memory on the device would not help."""
-    os.environ["VERL_PLATFORM"] = "cpu"
-    engine = build_engine(models, CASES[0])
+def run_helpless(rank: int, engine: Any) -> dict[str, str]:
+    """By place, what this rank raises where more memory on the device would not help."""
     errors: dict[str, tuple[object, str, list[Exception | None]]] = {
         "in a micro-batch": (fsdp._MicroBatch, "observe", [torch.OutOfMemoryError("CUDA out of memory"), None]),
         "on the host": (scores._Scorer, "directions", [None, RuntimeError(CPU_SHORTAGE)]),
@@ -69,18 +57,54 @@ def run_without_help(rank: int, models: str) -> dict[str, str]:
     }
     found = {}
     for place, (owner, name, of_rank) in errors.items():
-        change = mock.patch.object(owner, name, side_effect=of_rank[rank]) if of_rank[rank] else mock.MagicMock()
-        with change:
+        with mock.patch.object(owner, name, side_effect=of_rank[rank]) if of_rank[rank] else nullcontext():
             try:
-                found[place] = repr(score(engine, ROWS, rows_of(engine, ROWS), CASES[0]) is None)
+                score(engine, ROWS, rows_of(engine, ROWS), CASES[0])
+                found[place] = "no error"
             except (RuntimeError, ZeroDivisionError) as error:
                 found[place] = f"{type(error).__name__}: {error}"
     return found
 
 
-@pytest.mark.covers("FSDP: device memory that runs out while scoring")
-def test_what_cannot_be_tried_again_ends_every_rank(models: Path) -> None:
-    first, second = run_ranks(run_without_help, 2, str(models), timeout=300)
+def results_of(models: Path, ranks: int, cases: list[Case], failing: list[int]) -> list[dict[str, Any]]:
+    """What :func:`run` returned on each rank."""
+    results = run_ranks(run, ranks, str(models), cases, failing, timeout=300)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return results
+
+
+@pytest.fixture(scope="module")
+def one_of_two(models: Path) -> list[dict[str, Any]]:
+    return results_of(models, 2, CASES[:1], [1])
+
+
+pytestmark = pytest.mark.covers("FSDP: device memory that runs out while scoring")
+
+
+@pytest.mark.distributed
+def test_scores_of_one_rank_are_the_same_from_features_on_the_host(models: Path) -> None:
+    check_all(results_of(models, 1, CASES[:1], [0]), [0])
+
+
+def test_scores_are_the_same_where_one_of_two_ranks_has_no_memory(one_of_two: list[dict[str, Any]]) -> None:
+    check_all(one_of_two, [1])
+
+
+@pytest.mark.distributed
+def test_scores_are_the_same_where_neither_rank_has_memory(models: Path) -> None:
+    check_all(results_of(models, 2, CASES, [0, 1]), [0, 1])
+
+
+def check_all(results: list[dict[str, Any]], failing: list[int]) -> None:
+    """Check all cases."""
+    for of_ranks in zip(*(result["short"] for result in results), strict=True):
+        check_short(list(of_ranks), lambda rank: rank in failing)
+
+
+def test_what_cannot_be_tried_again_ends_every_rank(one_of_two: list[dict[str, Any]]) -> None:
+    first, second = (result["helpless"] for result in one_of_two)
     told = "RemoteError: NTHR failed on rank {} of 2: {}".format
     assert first["in a micro-batch"].startswith("RuntimeError: the device ran out of memory while NTHR recorded")
     assert "algorithm.nthr.feature_device=host" in first["in a micro-batch"]
