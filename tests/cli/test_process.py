@@ -40,6 +40,22 @@ def test_failure(code: str, message: str, tmp_path: Path) -> None:
         run(code, tmp_path)
 
 
+def test_a_killed_command_leaves_no_child_behind(tmp_path: Path) -> None:
+    child = "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    record = "import os, pathlib; pathlib.Path('pid').write_text(str(child.pid)); os.kill(os.getpid(), 9)"
+    with pytest.raises(ProcessFailed, match="SIGKILL"):
+        run(f"{child}\n{record}", tmp_path)
+    pid, deadline = int((tmp_path / "pid").read_text()), time.monotonic() + 30
+    while runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not runs(pid)
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process that is no zombie."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
 def test_stall_limit(tmp_path: Path) -> None:
     with pytest.raises(ProcessFailed, match="no progress"):
         run("import time; time.sleep(600)", tmp_path, stall_limit=1.5)
@@ -56,7 +72,7 @@ def test_a_descendant_in_another_session_that_ignores_sigterm_is_ended(tmp_path:
     with pytest.raises(ProcessFailed):
         run(GRANDCHILD, tmp_path, time_limit=4)
     pid = int((tmp_path / "pid").read_text())
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert not runs(pid)
     assert time.monotonic() - begin < 60
 
 

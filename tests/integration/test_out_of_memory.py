@@ -80,7 +80,7 @@ def one_of_two(models: Path) -> list[dict[str, Any]]:
     return results_of(models, 2, CASES[:1], [1])
 
 
-pytestmark = pytest.mark.covers("FSDP: device memory that runs out while scoring")
+pytestmark = pytest.mark.covers("FSDP: a rank with nothing to do or an error")
 
 
 @pytest.mark.distributed

@@ -16,7 +16,7 @@ from tests.processes import run_ranks
 pytestmark = pytest.mark.distributed
 
 
-@pytest.mark.covers("Megatron: device memory that runs out while scoring")
+@pytest.mark.covers("Megatron: a rank with nothing to do or an error")
 @pytest.mark.parametrize(
     "case",
     [

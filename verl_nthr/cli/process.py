@@ -88,14 +88,13 @@ class ProcessTree:
     def end(self) -> None:
         """End the process group and every descendant seen: SIGTERM, and SIGKILL for what is left."""
         process = self._started()
-        if process.poll() is None:
-            self._survey()
-            _signal_group(process.pid, signal.SIGTERM)
-            try:
-                process.wait(TERMINATE_SECONDS)
-            except subprocess.TimeoutExpired:
-                _signal_group(process.pid, signal.SIGKILL)
-                process.wait()
+        self._survey()
+        _signal_group(process.pid, signal.SIGTERM)
+        try:
+            process.wait(TERMINATE_SECONDS)
+        except subprocess.TimeoutExpired:
+            _signal_group(process.pid, signal.SIGKILL)
+            process.wait()
         survivors = [member for member in self._family.values() if member.is_running()]
         _, survivors = psutil.wait_procs(survivors, KILL_SECONDS)
         for member in survivors:
