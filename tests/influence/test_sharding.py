@@ -14,7 +14,7 @@ from tests.influence.batches import Batch, largest_error, random_batch
 from tests.processes import run_ranks
 from verl_nthr.influence import scores as scores_module
 from verl_nthr.influence import segments
-from verl_nthr.influence.agreement import AgreedOutOfMemory, RemoteError
+from verl_nthr.influence.agreement import MESSAGE_LENGTH, AgreedOutOfMemory, RemoteError
 from verl_nthr.influence.features import OutputRows, TokenFeatures
 from verl_nthr.influence.reference import influence_scores_reference
 from verl_nthr.influence.scores import influence_scores
@@ -290,27 +290,30 @@ AGREEMENTS = [
 ]
 
 
-def agreements(rank: int, cases: list[dict[int, Exception]]) -> list[str]:
-    """What this rank raises where the ranks of a case have kept its errors."""
+def agreements(rank: int, cases: list[dict[int, Exception]]) -> list[tuple[str, list[int]]]:
+    """What this rank raises where the ranks of a case have kept its errors, and the sizes of what they exchange."""
     token_group, vocabulary_group = groups_of(Cut(vocabulary=2), rank, dist.get_world_size())
     found = []
     for errors in cases:
-        sharding = Sharding(token_group, VocabularyShard(0, 1, vocabulary_group))
-        try:
-            with sharding.local_work():
-                if rank in errors:
-                    raise errors[rank]
-            sharding.agree(torch.device("cpu"))
-            found.append("no error")
-        except Exception as error:  # noqa: BLE001 - its type and text are what is wanted
-            found.append(f"{type(error).__name__}: {error}")
+        sharding, error = Sharding(token_group, VocabularyShard(0, 1, vocabulary_group)), "no error"
+        with mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as all_reduce:
+            try:
+                with sharding.local_work():
+                    if rank in errors:
+                        raise errors[rank]
+                sharding.agree(torch.device("cpu"))
+            except Exception as raised:  # noqa: BLE001 - its type and text are what is wanted
+                error = f"{type(raised).__name__}: {raised}"
+        found.append((error, [call.args[0].numel() for call in all_reduce.call_args_list]))
     return found
 
 
 def test_what_the_ranks_agree_on() -> None:
     answers = run_ranks(agreements, 4, [errors for errors, _ in AGREEMENTS])
     for index, (errors, expected) in enumerate(AGREEMENTS):
-        assert [answer[index] for answer in answers] == expected, errors
+        assert [answer[index][0] for answer in answers] == expected, errors
+        sizes = [2, 2, 1, 1, MESSAGE_LENGTH, MESSAGE_LENGTH] if errors else [2, 2]  # along two axes
+        assert [answer[index][1] for answer in answers] == [sizes] * 4, errors
 
 
 def test_one_process_raises_its_own_error_but_a_shortage_of_memory_as_agreed() -> None:
@@ -324,14 +327,3 @@ def test_one_process_raises_its_own_error_but_a_shortage_of_memory_as_agreed() -
 
     assert raised(BUG) is BUG
     assert isinstance(raised(SHORTAGE), AgreedOutOfMemory)
-
-
-def test_the_ranks_of_a_step_that_goes_well_exchange_two_numbers() -> None:
-    assert run_ranks(elements_exchanged, 2) == [[2], [2]]
-
-
-def elements_exchanged(rank: int) -> list[int]:
-    """Sizes of the tensors that an agreement of ranks without an error sums."""
-    with mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as all_reduce:
-        Sharding(dist.group.WORLD).agree(torch.device("cpu"))
-    return [call.args[0].numel() for call in all_reduce.call_args_list]
