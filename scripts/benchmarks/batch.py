@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,12 @@ class Batch:
         for group, response in zip(self.group, self.responses, strict=True):
             entries.setdefault(group, set()).update(response)
         return sum(map(len, entries.values())) / len(entries)
+
+    def part(self, rows: Sequence[int]) -> Batch:
+        """Some of the rows."""
+        return Batch(
+            *([column[row] for row in rows] for column in (self.prompts, self.responses, self.group, self.correct))
+        )
 
 
 def make_batch(groups: int, rollouts: int, response: int, prompt: int, vocabulary: int, seed: int = 0) -> Batch:

@@ -78,7 +78,8 @@ def build_engine(shape: Shape, device: torch.device, dtype: str) -> Any:
         torch.manual_seed(0)
         with device:  # a GPU draws in a second what takes the host a minute
             model = AutoModelForCausalLM.from_config(config, dtype=torch_dtype)
-        return model.cpu()
+        # verl builds the model of every rank but the first without weights
+        return model if model.device.type == "meta" else model.cpu()
 
     with tempfile.TemporaryDirectory() as folder:
         shape.config().save_pretrained(Path(folder))

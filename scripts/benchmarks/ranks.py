@@ -63,7 +63,7 @@ def measure_ranks(size: Size, ranks: int, repeats: int) -> dict[str, Any]:
     Raises:
         BenchmarkError: a rank failed, or they did not finish in time.
     """
-    results = _run(_rank, ranks, (size, repeats))
+    results = run_on_ranks(_rank, ranks, (size, repeats), LIMIT_SECONDS)
     return {name: max(result[name] for result in results) for name in results[0]}
 
 
@@ -86,7 +86,12 @@ def _rank(rank: int, ranks: int, size: Size, repeats: int) -> dict[str, Any]:
     }
 
 
-def _run(function: Callable[..., Any], ranks: int, args: tuple[Any, ...]) -> list[Any]:
+def run_on_ranks(function: Callable[..., Any], ranks: int, args: tuple[Any, ...], limit: float) -> list[Any]:
+    """Results of ``function(rank, ranks, *args)`` of every rank of a gloo group of new processes of one thread each.
+
+    Raises:
+        BenchmarkError: a rank failed, or they did not finish within ``limit`` seconds.
+    """
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
@@ -98,14 +103,14 @@ def _run(function: Callable[..., Any], ranks: int, args: tuple[Any, ...]) -> lis
         for process in processes:
             process.start()
         results: dict[int, Any] = {}
-        deadline = time.monotonic() + LIMIT_SECONDS
+        deadline = time.monotonic() + limit
         try:
             while len(results) < ranks:
                 dead = [rank for rank, process in enumerate(processes) if process.exitcode not in (None, 0)]
                 if dead:
                     raise BenchmarkError(f"of {ranks} ranks these failed, with what is above: {dead}")
                 if time.monotonic() > deadline:
-                    raise BenchmarkError(f"{ranks} ranks did not finish within {LIMIT_SECONDS:g} s")
+                    raise BenchmarkError(f"{ranks} ranks did not finish within {limit:g} s")
                 try:
                     rank, result = answers.get(timeout=1.0)
                 except queue.Empty:
