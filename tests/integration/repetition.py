@@ -1,0 +1,166 @@
+"""How far passes over the same batch are apart: not at all on the same cut, by rounding over cuts.
+
+``python -m tests.integration.repetition`` measures it over the cuts of verl's FSDP engine that the tests run, with
+``--megatron`` over those of its Megatron engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.integration.joining import score
+from tests.integration.passes import Case, Rows, make_rows
+
+BOUND = 1e-5
+"""Of the largest |score| of the batch: how far a score, and the mean of a correct response's, may be from one cut to
+another; τ by β times as much."""
+
+Answers = Sequence[dict[str, Any]]
+"""Of a pass: what its ranks with outputs returned."""
+
+
+def run_twice(rank: int, models: str, batches: Sequence[Rows], cases: Sequence[Case]) -> list[list[str]]:
+    """For every case and batch this rank's answers to the same pass twice, with another batch in between.
+
+    Numbers are spelled so that equal strings are equal bits.
+    """
+    import os
+
+    os.environ["VERL_PLATFORM"] = "cpu"
+    from tests.integration.fsdp import build_engine, rows_of
+
+    spelled = []
+    for case in cases:
+        engine = build_engine(models, case)
+        for rows, other in zip(batches, reversed(batches), strict=True):
+            passes = [score(engine, each, rows_of(engine, each), case) for each in (rows, other, rows)]
+            spelled.append([repr(passes[0]), repr(passes[2])])
+    return spelled
+
+
+def by_row(answers: Answers) -> tuple[Tensor, Tensor]:
+    """Scores [T] of the rows' tokens, row by row, and the threshold [T] of each token's group."""
+    rows = {}
+    for found in answers:
+        for row, scores, threshold in zip(found["mine"], found["scores"], found["threshold"], strict=True):
+            rows[row] = scores, [threshold] * len(scores)
+    scores, thresholds = (torch.tensor([x for row in sorted(rows) for x in rows[row][i]]) for i in (0, 1))
+    return scores, thresholds
+
+
+def differences(answers: Answers, others: Answers, beta: float) -> tuple[float, float]:
+    """Largest difference of the scores, and of the thresholds over β, both over the largest |score|."""
+    (scores, thresholds), (their_scores, their_thresholds) = by_row(answers), by_row(others)
+    scored = ~scores.isnan()
+    assert torch.equal(scored, ~their_scores.isnan())
+    largest = scores[scored].abs().max()
+    apart = (scores - their_scores)[scored].abs().max() / largest
+    thresholds_apart = (thresholds - their_thresholds)[scored & ~thresholds.isnan()].abs().max() / (beta * largest)
+    return float(apart), float(thresholds_apart)
+
+
+def same_computation(case: Case) -> tuple[object, ...]:
+    """What scores depend on beside the batch."""
+    return case.model, case.vocabulary, case.anchor_includes_self, case.length_normalised, case.beta, case.dtype
+
+
+def pairs(cuts: Iterable[tuple[Case, Answers]]) -> Iterable[tuple[Case, Case, Answers, Answers]]:
+    """Every two cuts that compute the same in float32."""
+    alike = defaultdict(list)
+    for case, answers in cuts:
+        if case.dtype == "fp32":
+            alike[same_computation(case)].append((case, answers))
+    for members in alike.values():
+        for (case, answers), (other, others) in combinations(members, 2):
+            yield case, other, answers, others
+
+
+def check_weights_alike(answers: Answers, others: Answers, beta: float, rng: torch.Generator) -> int:
+    """Check that two cuts select the same tokens but for those within the bound of τ, for β that put τ on a token.
+
+    Returns:
+        How many tokens were within the bound.
+
+    Raises:
+        AssertionError: they do not.
+    """
+    (scores, thresholds), (their_scores, their_thresholds) = by_row(answers), by_row(others)
+    candidates = (~scores.isnan() & ~thresholds.isnan()).nonzero()[:, 0]
+    largest, close = scores[candidates].abs().max(), 0
+    for place in candidates[torch.randperm(len(candidates), generator=rng)[:20]]:
+        # τ is β times the lowest mean of a correct response
+        factor = scores[place] / thresholds[place]
+        selected, theirs = scores > thresholds * factor, their_scores > their_thresholds * factor
+        near = (scores - thresholds * factor).abs() <= (1 + abs(beta * factor)) * BOUND * largest
+        assert not (selected != theirs)[candidates][~near[candidates]].any()
+        close += int(near[candidates].sum())
+    return close
+
+
+def main() -> None:
+    """Run the cuts and print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megatron", action="store_true", help="Megatron's cuts instead of FSDP's")
+    cuts = megatron_cuts() if parser.parse_args().megatron else fsdp_cuts()
+    scores = thresholds = 0.0
+    compared = 0
+    for case, _, answers, others in pairs(cuts):
+        found = differences(answers, others, case.beta)
+        scores, thresholds, compared = max(scores, found[0]), max(thresholds, found[1]), compared + 1
+    print(
+        f"{len(cuts)} cuts, {compared} pairs that compute the same in float32: of the largest score, scores differ by"
+    )
+    print(f"at most {scores:.1e} and thresholds by at most {thresholds:.1e} β")
+
+
+def fsdp_cuts() -> list[tuple[Case, Answers]]:
+    """Every case of ``test_fsdp_cuts`` with its answers."""
+    from tests.integration.models import make_adapters, make_model
+    from tests.integration.test_fsdp_cuts import SETS, results
+
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder)
+        make_model(models / "tied", tied=True)
+        make_model(models / "untied", tied=False)
+        make_adapters(models)
+        return [
+            cut for name in SETS for cut in zip(SETS[name][1], answers_of_cases(results(models, name)), strict=True)
+        ]
+
+
+def megatron_cuts() -> list[tuple[Case, Answers]]:
+    """Every case of Megatron's ``test_cuts`` that mbridge loads, with its answers."""
+    from tests.integration.models import make_model
+    from tests.megatron.test_cuts import THOROUGH, results
+
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder)
+        make_model(models / "tied", tied=True, layers=4)
+        make_model(models / "untied", tied=False, layers=4)
+        rows = make_rows(0, vocab_size=70)
+        return [
+            cut
+            for ranks, cases in THOROUGH.items()
+            for cut in zip(cases, answers_of_cases(results(models, rows, ranks, cases)), strict=True)
+        ]
+
+
+def answers_of_cases(by_rank: Sequence[Any]) -> list[Answers]:
+    """By case, the answers of the ranks with outputs, from what each rank returned for all cases."""
+    for result in by_rank:
+        if isinstance(result, BaseException):
+            raise result
+    return [[found for found in of_case if found is not None] for of_case in zip(*by_rank, strict=True)]
+
+
+if __name__ == "__main__":
+    main()
