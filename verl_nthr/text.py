@@ -10,7 +10,7 @@ from typing import TextIO
 INVISIBLE = frozenset(("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"))
 """Unicode categories without a glyph of their own: control, format (also bidirectional), unassigned, surrogates."""
 
-MESSAGE_CHARACTERS, LABEL_CHARACTERS, NAME_CHARACTERS = 20_000, 60, 60
+MESSAGE_CHARACTERS, VALUE_CHARACTERS, LABEL_CHARACTERS, NAME_CHARACTERS = 20_000, 200, 60, 60
 MARKDOWN = re.compile(r"[\\`*_\[\]<>!|~$&]")
 
 
@@ -33,6 +33,15 @@ def shortened(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
 def label(text: str, limit: int = LABEL_CHARACTERS) -> str:
     """On one line, and short enough for a table or figure."""
     return on_one_line(text if len(text) <= limit else f"{text[: limit - 1]}…")
+
+
+def quoted(value: object, limit: int = VALUE_CHARACTERS) -> str:
+    """The ``repr`` of a value, short enough for a message."""
+    try:
+        return label(repr(value), limit)
+    except (ValueError, RecursionError):
+        # an integer of thousands of digits, or a list that is thousands of lists deep
+        return f"a value of type {type(value).__name__}, too large to be shown"
 
 
 def for_figure(text: str) -> str:

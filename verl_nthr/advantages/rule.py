@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -60,7 +61,7 @@ def check_number(
     Raises:
         ValueError: otherwise, as ``name=value: use <expected>``.
     """
-    number = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    number = not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= sys.float_info.max
     if not number or not at_least <= value < below:
         raise ValueError(f"{name}={value!r}: use {expected}")
     return float(value)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
+
+from verl_nthr.json_values import is_integer, is_number
 
 REWARD = "critic/score/mean"
 SELECTED = "nthr/selected_fraction"
@@ -68,9 +69,9 @@ def parse_step(line: str, where: str) -> Step:
     if not isinstance(entry, dict) or "step" not in entry or "data" not in entry:
         raise MetricsError(f"{where} has no 'step' and 'data'; was the file written by verl's file logger?")
     number, data = entry["step"], entry["data"]
-    if isinstance(number, bool) or not isinstance(number, int) or not isinstance(data, dict):
+    if not is_integer(number) or not isinstance(data, dict):
         raise MetricsError(f"{where}: 'step' has to be an integer and 'data' an object")
-    return Step(number, {name: float(value) for name, value in data.items() if _is_number(value)})
+    return Step(number, {name: float(value) for name, value in data.items() if is_number(value)})
 
 
 def read_steps(path: Path) -> list[Step]:
@@ -116,7 +117,3 @@ class MetricsTail:
             if line.strip():
                 steps.append(parse_step(line, f"{self._path}:{self._line}"))
         return steps
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

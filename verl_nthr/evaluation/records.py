@@ -8,6 +8,7 @@ from typing import Any
 
 from verl_nthr.errors import InputError
 from verl_nthr.generation.jsonl import append_line, recover_lines
+from verl_nthr.json_values import is_integer, is_number, is_string, list_of
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Answer:
 
     rewards: list[float]
     """One a response."""
+
+
+CHECKS = {"responses": list_of(is_string), "tokens": list_of(is_integer), "rewards": list_of(is_number)}
 
 
 class Records:
@@ -48,10 +52,11 @@ class Records:
         differ = [f"{name}={theirs.get(name)!r}" for name, value in made_with.items() if theirs.get(name) != value]
         if differ:
             raise InputError(f"--out: {path} was made with {', '.join(differ)}; pass another --out, or remove it")
-        try:
-            self.answers = [Answer(**line) for line in lines[1:]]
-        except TypeError as error:
-            raise InputError(f"--out: {path} is damaged ({error}); remove it") from error
+        for number, line in enumerate(lines[1:], start=2):
+            right = line.keys() == CHECKS.keys() and all(check(line[name]) for name, check in CHECKS.items())
+            if not right or len({0, *map(len, line.values())}) != 2:
+                raise InputError(f"--out: {path} is damaged, its line {number} holds no responses; remove it")
+            self.answers.append(Answer(**line))
 
     def append(self, answer: Answer) -> None:
         """Store the next question's."""

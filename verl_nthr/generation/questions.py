@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,12 +42,13 @@ def read_questions(path: Path) -> list[Question]:
         InputError: the file is missing, is no parquet, lacks a column, or a row is not what verl expects.
     """
     import pandas as pd
+    import pyarrow as pa
 
     if not path.is_file():
         raise InputError(f"{path} does not exist; wanted a parquet file in verl's format")
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read as parquet: {error}") from error
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
@@ -70,9 +72,14 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: Question) -> lis
     return tokenizer.encode(text, add_special_tokens=False)
 
 
+def _is_message(message: dict[str, Any]) -> bool:
+    return isinstance(message.get("role"), str) and message.get("content") is not None
+
+
 def _question(path: Path, index: int, row: dict[str, Any]) -> Question:
     prompt, reward_model, extra_info = row["prompt"], row["reward_model"], row.get("extra_info")
-    if isinstance(prompt, str) or not all(isinstance(message, dict) and "content" in message for message in prompt):
+    listed = isinstance(prompt, Iterable) and not isinstance(prompt, str)
+    if not listed or not all(isinstance(message, dict) and _is_message(message) for message in prompt):
         raise InputError(f"{path}, row {index}: 'prompt' has to be a list of chat messages with role and content")
     if not isinstance(reward_model, dict) or "ground_truth" not in reward_model:
         raise InputError(f"{path}, row {index}: 'reward_model' has no 'ground_truth'")

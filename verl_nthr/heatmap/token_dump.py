@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from verl_nthr.json_values import is_integer, is_number, is_string, list_of
+from verl_nthr.text import label, quoted
+
 SCHEMA = 2
+STEP = re.compile(r"0|[1-9][0-9]*")
 LARGEST = 3.4028234663852886e38
 """Of a float32, which is what the trainer computes with."""
 
@@ -115,18 +120,20 @@ def read_step(path: Path) -> list[Group]:
                 steps.add(response.step)
                 members = groups.setdefault(response.uid, {})
                 if response.response_index in members:
-                    raise DumpError(f"{path}:{number}: response {response.response_index} of {response.uid} is twice")
+                    raise DumpError(
+                        f"{path}:{number}: response {response.response_index} of {label(response.uid)} is twice"
+                    )
                 members[response.response_index] = response
         except UnicodeDecodeError as error:
             raise DumpError(f"{path} is not UTF-8 ({error}): it is not a token dump") from error
     if len(steps) > 1:
-        raise DumpError(f"{path} has records of several steps: {', '.join(map(str, sorted(steps)))}")
+        raise DumpError(f"{path} has records of several steps: {label(', '.join(map(str, sorted(steps))))}")
     return [Group(uid, [members[index] for index in sorted(members)]) for uid, members in groups.items()]
 
 
 def dumped_steps(folder: Path) -> dict[int, Path]:
     """The files ``<step>.jsonl`` of a folder, ascending by step; empty if there is no such folder."""
-    files = {int(path.stem): path for path in folder.glob("*.jsonl") if path.stem.isdecimal()}
+    files = {int(path.stem): path for path in folder.glob("*.jsonl") if STEP.fullmatch(path.stem) and path.is_file()}
     return dict(sorted(files.items()))
 
 
@@ -148,53 +155,41 @@ def parse_response(line: str, where: str) -> Response:
         raise DumpError(f"{where} has no 'schema': it is not a token dump")
     if record["schema"] != SCHEMA:
         raise DumpError(
-            f"{where} has schema {_shorten(record['schema'])}, this version reads {SCHEMA}: use the version of "
+            f"{where} has schema {quoted(record['schema'], 60)}, this version reads {SCHEMA}: use the version of "
             "verl-nthr that wrote it, or dump again"
         )
     for name, (right, wanted) in CHECKS.items():
         if name not in record:
             raise DumpError(f"{where} has no {name!r}")
         if not right(record[name]):
-            raise DumpError(f"{where}: {name!r} has to be {wanted}, it is {_shorten(record[name])}")
+            raise DumpError(f"{where}: {name!r} has to be {wanted}, it is {quoted(record[name], 60)}")
     for name in PER_TOKEN:
         if len(record[name]) != len(record["tokens"]):
             raise DumpError(f"{where}: {name!r} has {len(record[name])} entries for {len(record['tokens'])} tokens")
     return Response(**{field.name: record[field.name] for field in fields(Response)})
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return is_number(value, LARGEST)
 
 
 def _is_optional_number(value: Any) -> bool:
     return value is None or _is_number(value)
 
 
-def _is_string(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _list_of(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(right, value))
-
-
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "step": (_is_integer, "an integer"),
-    "uid": (_is_string, "a string"),
-    "response_index": (_is_integer, "an integer"),
-    "prompt": (_is_string, "a string"),
-    "response": (_is_string, "a string"),
-    "tokens": (_list_of(_is_string), "a list of strings"),
-    "token_ids": (_list_of(_is_integer), "a list of integers"),
-    "mask": (_list_of(lambda value: _is_integer(value) and value in (0, 1)), "a list of 0 and 1"),
-    "log_probs": (_list_of(_is_optional_number), "a list of numbers and nulls"),
-    "entropies": (_list_of(_is_optional_number), "a list of numbers and nulls"),
-    "scores": (_list_of(_is_optional_number), "a list of numbers and nulls"),
-    "weights": (_list_of(_is_number), "a list of numbers"),
+    "step": (is_integer, "an integer"),
+    "uid": (is_string, "a string"),
+    "response_index": (is_integer, "an integer"),
+    "prompt": (is_string, "a string"),
+    "response": (is_string, "a string"),
+    "tokens": (list_of(is_string), "a list of strings"),
+    "token_ids": (list_of(is_integer), "a list of integers"),
+    "mask": (list_of(lambda value: is_integer(value) and value in (0, 1)), "a list of 0 and 1"),
+    "log_probs": (list_of(_is_optional_number), "a list of numbers and nulls"),
+    "entropies": (list_of(_is_optional_number), "a list of numbers and nulls"),
+    "scores": (list_of(_is_optional_number), "a list of numbers and nulls"),
+    "weights": (list_of(_is_number), "a list of numbers"),
     "reward": (_is_number, "a number"),
     "correct": (lambda value: isinstance(value, bool), "true or false"),
     "advantage": (_is_number, "a number"),
@@ -207,8 +202,3 @@ PER_TOKEN = ("token_ids", "mask", "log_probs", "entropies", "scores", "weights")
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

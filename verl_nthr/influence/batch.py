@@ -72,10 +72,11 @@ def batch_influence(
         IndexError: a token id, response index or group is out of range.
     """
     check_tokens(hidden, token_ids, log_probs, response, group, correct, unembedding, bias)
+    response = response.long()
     if vocabulary not in ("response", "full"):
         raise ValueError(f"vocabulary={vocabulary!r}: use 'response' or 'full'")
     temperature_T = temperature_of_tokens(temperature, response, group.shape[0])
-    num_groups = int(group.max()) + 1 if group.numel() else 0
+    num_groups = int(group.long().max()) + 1 if group.numel() else 0
     vocab_size = unembedding.shape[0]
 
     token_group = group.long()[response]

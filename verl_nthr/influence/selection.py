@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ def check_beta(beta: float) -> float:
     Raises:
         ValueError: otherwise.
     """
-    if isinstance(beta, bool) or not isinstance(beta, int | float) or math.isnan(beta) or beta == math.inf:
+    number = not isinstance(beta, bool) and isinstance(beta, int | float)
+    if not number or not (beta == -math.inf or abs(beta) <= sys.float_info.max):
         raise ValueError(f"beta={beta!r}: use a real number, or -inf to select every token of a wrong answer")
     return float(beta)
 

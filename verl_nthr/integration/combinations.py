@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_nthr.advantages import RULES, AdvantageRule
 from verl_nthr.integration.estimators import DR_GRPO, ESTIMATORS, Estimator
-from verl_nthr.integration.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS, NTHROptions
+from verl_nthr.integration.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS, NTHRConfigError, NTHROptions
+from verl_nthr.text import quoted
 from verl_nthr.weighting import NTHR, THR, WEIGHTINGS
 
 SCORING_OPTIONS = ("beta", "vocabulary", "anchor_includes_self", "feature_device", "token_dump_dir")
@@ -111,7 +112,12 @@ def _filter_for(rule: AdvantageRule) -> str:
 
 
 def _verls_filter(config: DictConfig) -> Mapping[str, Any]:
-    return OmegaConf.select(config, "algorithm.filter_groups", default=None) or {}
+    node = OmegaConf.select(config, "algorithm.filter_groups", default=None)
+    if node is not None and not isinstance(node, Mapping):
+        raise NTHRConfigError(
+            f"algorithm.filter_groups={quoted(node)}: give options, as algorithm.filter_groups.enable=True"
+        )
+    return node or {}
 
 
 def _set_options(options: NTHROptions) -> set[str]:

@@ -6,11 +6,13 @@ import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from verl_nthr.integration.options import NTHRConfigError
+from verl_nthr.text import label, quoted
 
 TARGET = "verl_nthr.integration.igrpo.IGRPO"
 LOOPS_FILE = "actor_rollout_ref.rollout.agent.agent_loop_config_path"
@@ -33,15 +35,11 @@ class DraftOptions:
 
     def __post_init__(self) -> None:
         if isinstance(self.drafts, bool) or not isinstance(self.drafts, int) or self.drafts < 1:
-            raise ValueError(f"igrpo: drafts={self.drafts!r}: use a whole number from 1 on")
-        try:
-            shown = self.with_draft("\0prompt", "\0draft")
-        except (AttributeError, IndexError, KeyError, ValueError):
-            shown = ""
-        if "\0prompt" not in shown or "\0draft" not in shown:
+            raise ValueError(f"igrpo: drafts={quoted(self.drafts)}: use a whole number from 1 on")
+        if _places(self.template) != {("prompt", "", None), ("draft", "", None)}:
             raise ValueError(
-                f"igrpo: template={self.template!r}: use a text with {{prompt}} and {{draft}} in it, and {{{{ and }}}} "
-                "for other braces"
+                f"igrpo: template={quoted(self.template)}: use a text with {{prompt}} and {{draft}} in it, "
+                "and {{ and }} for other braces"
             )
 
     def with_draft(self, prompt: str, draft: str) -> str:
@@ -61,8 +59,16 @@ class DraftOptions:
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {close[0]}?" if close else f"the options are {', '.join(known)}"
-                raise ValueError(f"igrpo: {name}={value!r} is no option; {hint}")
+                raise ValueError(f"igrpo: {label(name)}={quoted(value)} is no option; {hint}")
         return cls(**values)
+
+
+def _places(template: Any) -> set[tuple[str, str | None, str | None]]:
+    """What stands between braces: name, format and conversion; empty for what is no template."""
+    try:
+        return {(name, *rest) for _, name, *rest in Formatter().parse(template) if name is not None}
+    except (TypeError, ValueError):
+        return set()
 
 
 def problems(config: DictConfig) -> Iterator[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from verl_nthr.json_values import is_number
+from verl_nthr.text import quoted
 
 POLICY_LOSS = "actor_rollout_ref.actor.policy_loss"
 
@@ -36,12 +38,11 @@ class LossTerms:
     def __post_init__(self) -> None:
         for name in ("positive_nll_coef", "llds_coef"):
             value = getattr(self, name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not math.isfinite(value) or value < 0:
-                raise ValueError(f"{POLICY_LOSS}.{name}={value!r}: use a finite number, 0 for none, as 0.1")
+            if not is_number(value) or value < 0:
+                raise ValueError(f"{POLICY_LOSS}.{name}={quoted(value)}: use a finite number, 0 for none, as 0.1")
         if self.llds_normalizer not in NORMALIZERS:
             choices = ", ".join(NORMALIZERS)
-            raise ValueError(f"{POLICY_LOSS}.llds_normalizer={self.llds_normalizer!r}: use one of {choices}")
+            raise ValueError(f"{POLICY_LOSS}.llds_normalizer={quoted(self.llds_normalizer)}: use one of {choices}")
 
     @property
     def is_active(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, TypeVar
@@ -12,6 +11,8 @@ from typing import Any, TypeVar
 from verl_nthr.advantages import LENS, NGRPO, RULES, SGRPO, AdvantageRule, WReinforce
 from verl_nthr.influence.selection import check_beta, check_eta
 from verl_nthr.integration.estimators import BASES
+from verl_nthr.json_values import is_number
+from verl_nthr.text import label, quoted, shortened
 from verl_nthr.weighting import NTHR, THR, WEIGHTINGS, Weighting
 
 HOMOGENEOUS, ALL_CORRECT, ALL_WRONG = "homogeneous", "all_correct", "all_wrong"
@@ -108,19 +109,21 @@ class NTHROptions:
             value = getattr(self, name)
             if value not in allowed:
                 names = ", ".join("null" if choice is None else choice for choice in allowed)
-                raise ValueError(f"{name}={value!r}: use one of {names}")
+                raise ValueError(f"{name}={quoted(value)}: use one of {names}")
         if not isinstance(self.anchor_includes_self, bool):
-            raise ValueError(f"anchor_includes_self={self.anchor_includes_self!r}: use true or false")
+            raise ValueError(f"anchor_includes_self={quoted(self.anchor_includes_self)}: use true or false")
         for name in ("reward_threshold", "monitor_epsilon"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"{name}={value!r}: use a finite number")
+            if not is_number(value):
+                raise ValueError(f"{name}={quoted(value)}: use a finite number")
         if isinstance(self.monitor_freq, bool) or not isinstance(self.monitor_freq, int) or self.monitor_freq < 0:
-            raise ValueError(f"monitor_freq={self.monitor_freq!r}: use a number of steps, or 0 for never")
+            raise ValueError(f"monitor_freq={quoted(self.monitor_freq)}: use a number of steps, or 0 for never")
         if not isinstance(self.metric, str) or not self.metric:
-            raise ValueError(f"metric={self.metric!r}: use 'reward' or the name of an entry of the reward's extra info")
+            raise ValueError(
+                f"metric={quoted(self.metric)}: use 'reward' or the name of an entry of the reward's extra info"
+            )
         if self.token_dump_dir is not None and not isinstance(self.token_dump_dir, str):
-            raise ValueError(f"token_dump_dir={self.token_dump_dir!r}: use a path or null")
+            raise ValueError(f"token_dump_dir={quoted(self.token_dump_dir)}: use a path or null")
 
     def needs_our_estimator(self, *, has_positive_nll: bool) -> bool:
         """Whether an option is set that has no effect on verl's estimators.
@@ -153,7 +156,8 @@ class NTHROptions:
         Raises:
             NTHRConfigError: an unknown option or a bad value.
         """
-        return _from_node(cls, algorithm.get("nthr") or {}, "algorithm.nthr")
+        node = algorithm.get("nthr")
+        return cls() if node is None else _from_node(cls, node, "algorithm.nthr")
 
 
 Options = TypeVar("Options")
@@ -161,17 +165,17 @@ Options = TypeVar("Options")
 
 def _from_node(cls: type[Options], node: Any, path: str) -> Options:
     if not isinstance(node, Mapping):
-        raise NTHRConfigError(f"{path}={node!r}: give options, as algorithm.nthr.beta=1.0")
+        raise NTHRConfigError(f"{path}={quoted(node)}: give options, as algorithm.nthr.beta=1.0")
     fields = {known.name: known for known in dataclasses.fields(cls)}
     values = {}
     for name, value in node.items():
         if name not in fields:
             close = difflib.get_close_matches(str(name), fields, n=1)
             hint = f"did you mean {path}.{close[0]}?" if close else f"the options are {', '.join(fields)}"
-            raise NTHRConfigError(f"{path}.{name}={value!r} is no option; {hint}")
+            raise NTHRConfigError(f"{path}.{label(str(name))}={quoted(value)} is no option; {hint}")
         kind = fields[name].default_factory
         values[name] = _from_node(kind, value, f"{path}.{name}") if is_dataclass(kind) else value
     try:
         return cls(**values)
     except ValueError as error:
-        raise NTHRConfigError(f"{path}.{error}") from None
+        raise NTHRConfigError(shortened(f"{path}.{error}", 1000)) from None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+from verl_nthr.errors import InputError
+from verl_nthr.generation.jsonl import recover_lines
+from verl_nthr.json_values import is_integer, is_number, is_string, list_of
 
 
 @dataclass(frozen=True)
@@ -32,22 +36,31 @@ class Rollout:
         return len(set(self.correct(threshold))) == 2
 
     def to_json(self) -> dict[str, Any]:
-        """As :meth:`from_json` reads it."""
+        """As :func:`read_rollouts` reads it."""
         return asdict(self)
 
-    @classmethod
-    def from_json(cls, entry: dict[str, Any]) -> Rollout:
-        """The inverse of :meth:`to_json`.
 
-        Raises:
-            ValueError: a field is missing, or the numbers of responses and rewards differ, or a reward is not finite.
-        """
-        try:
-            rollout = cls(**entry)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
-        if len(rollout.responses) != len(rollout.rewards):
-            raise ValueError(f"{len(rollout.responses)} responses but {len(rollout.rewards)} rewards")
-        if not all(math.isfinite(reward) for reward in rollout.rewards):
-            raise ValueError("a reward is not finite")
-        return rollout
+CHECKS = {
+    "question": (is_string, "a string"),
+    "prompt": (list_of(is_integer), "a list of integers"),
+    "responses": (list_of(list_of(is_integer)), "a list of lists of integers"),
+    "rewards": (list_of(is_number), "a list of finite numbers"),
+}
+
+
+def read_rollouts(path: Path) -> list[Rollout]:
+    """The rollouts that a run has stored; what a kill left of an unfinished last line is cut off the file.
+
+    Raises:
+        InputError: the file is damaged; the message names the line.
+    """
+    return [_rollout(entry, f"{path}, entry {number}") for number, entry in enumerate(recover_lines(path), start=1)]
+
+
+def _rollout(entry: dict[str, Any], where: str) -> Rollout:
+    for name, (right, wanted) in CHECKS.items():
+        if not right(entry.get(name)):
+            raise InputError(f"{where}: {name!r} has to be {wanted}; the file is damaged, remove it")
+    if entry.keys() != CHECKS.keys() or len(entry["responses"]) != len(entry["rewards"]):
+        raise InputError(f"{where}: other fields, or not a reward for each response; the file is damaged, remove it")
+    return Rollout(**entry)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from verl_nthr.generation.jsonl import append_line, recover_lines
+from verl_nthr.generation.jsonl import append_line
 from verl_nthr.generation.questions import Question
 from verl_nthr.generation.sampler import Decoding, Sampler, sample_in_chunks
 from verl_nthr.generation.scoring import RewardFunction, score
-from verl_nthr.probe.rollouts import Rollout
+from verl_nthr.probe.rollouts import Rollout, read_rollouts
 from verl_nthr.probe.settings import Settings
 
 QUESTIONS_AT_A_TIME = 8
@@ -51,7 +51,7 @@ def _rollouts(
     settings: Settings,
     path: Path,
 ) -> Iterator[Rollout]:
-    stored = [Rollout.from_json(entry) for entry in recover_lines(path)]
+    stored = read_rollouts(path)
     yield from stored
     decoding = Decoding(settings.responses, settings.temperature, settings.max_response_tokens)
     seed = settings.seed * 1_000_003

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from verl_nthr.errors import InputError
 from verl_nthr.generation.jsonl import parse_line
 from verl_nthr.generation.questions import Question, encode_prompt
+from verl_nthr.json_values import is_integer, is_number, list_of
 from verl_nthr.probe.rollouts import Rollout
+from verl_nthr.text import quoted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -78,8 +79,10 @@ def _read_dumped(
 ) -> StoredResponse:
     prompt = _field(entry, "prompt", str, where)
     token_ids = _field(entry, "token_ids", list, where)
+    mask = entry.get("mask", [])
+    if not list_of(is_integer)(token_ids) or not isinstance(mask, list):
+        raise InputError(f"{where}: 'token_ids' and 'mask' have to be lists of integers")
     group = f"{entry.get('step', 0)}/{_field(entry, 'uid', str, where)}"
-    mask = entry.get("mask", [1] * len(token_ids))
     if 0 in mask:
         raise InputError(f"{where}: the response has tokens that the model did not write; the probe is single-turn")
     return StoredResponse(
@@ -98,7 +101,7 @@ def _read_verl(
     if prompts is None:
         raise InputError(f"{where}: verl's rollouts hold no special tokens; pass DATA, the parquet they were made from")
     if text not in prompts:
-        raise InputError(f"{where}: DATA has no prompt that MODEL's chat template renders as {text[:80]!r}")
+        raise InputError(f"{where}: DATA has no prompt that MODEL's chat template renders as {quoted(text)}")
     response = tokenizer.encode(_field(entry, "output", str, where), add_special_tokens=False)
     if len(response) < max_response_tokens and tokenizer.eos_token_id is not None:
         response.append(tokenizer.eos_token_id)
@@ -133,6 +136,6 @@ def _field(entry: dict[str, Any], name: str, kind: type, where: str) -> Any:
 
 def _reward(entry: dict[str, Any], name: str, where: str) -> float:
     value = entry.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{where}: {name!r} has to be a finite number, got {value!r}")
+    if not is_number(value):
+        raise InputError(f"{where}: {name!r} has to be a finite number, got {quoted(value)}")
     return float(value)

@@ -19,12 +19,18 @@ from hydra.errors import HydraException
 from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from verl_nthr.text import print_error
+from verl_nthr.text import label, print_error
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 REFUSED = 2
+REFUSALS = (
+    *(HydraException, OmegaConfBaseException, AssertionError, TypeError, ValueError),
+    *(AttributeError, KeyError, ArithmeticError),
+)
+"""What OmegaConf, hydra and verl's checks raise at values, with some of which verl computes before it looks at them."""
+
 CONFIG_MODULE, CONFIG_NAME = "verl_nthr.config", "nthr_trainer"
 
 
@@ -54,23 +60,29 @@ def check(config: DictConfig) -> list[str]:
     Raises:
         RecipeError: one of them refuses the configuration.
     """
-    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
-    estimator = str(config.algorithm.adv_estimator)
-    if estimator not in ADV_ESTIMATOR_REGISTRY:
-        known = ", ".join(sorted(map(str, ADV_ESTIMATOR_REGISTRY)))
-        raise RecipeError(f"algorithm.adv_estimator={estimator}: verl knows no such estimator; use one of {known}")
-    if estimator == "gae" and not need_critic(config):
-        raise RecipeError("algorithm.adv_estimator=gae: it needs a critic, which a recipe does not train; use grpo")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
+            _check_estimator(str(config.algorithm.adv_estimator), need_critic(config))
             validate_config(config, need_reference_policy(config), need_critic(config))
-        except (HydraException, AssertionError, TypeError, ValueError) as error:
+        except RecipeError:
+            raise
+        except REFUSALS as error:
             raise RecipeError(_whole_message(error)) from error
     return [str(warning.message) for warning in caught if warning.category is UserWarning]
+
+
+def _check_estimator(estimator: str, has_critic: bool) -> None:
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+
+    if estimator not in ADV_ESTIMATOR_REGISTRY:
+        known, name = ", ".join(sorted(map(str, ADV_ESTIMATOR_REGISTRY))), label(estimator)
+        raise RecipeError(f"algorithm.adv_estimator={name}: verl knows no such estimator; use one of {known}")
+    if estimator == "gae" and not has_critic:
+        raise RecipeError("algorithm.adv_estimator=gae: it needs a critic, which a recipe does not train; use grpo")
 
 
 def check_files(config: DictConfig) -> None:
@@ -82,8 +94,10 @@ def check_files(config: DictConfig) -> None:
     for key in ("data.train_files", "data.val_files", "reward.custom_reward_function.path"):
         value = OmegaConf.select(config, key)
         for path in value if isinstance(value, ListConfig) else [value]:
-            if path and "://" not in path and not Path(path).expanduser().is_file():
-                raise RecipeError(f"{key}: {path} does not exist; docs/recipes.md says how the data are prepared")
+            if path and "://" not in str(path) and not Path(str(path)).expanduser().is_file():
+                raise RecipeError(
+                    f"{key}: {label(str(path))} does not exist; docs/recipes.md says how the data are prepared"
+                )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 DOLLAR = re.compile(r"(?<!\\)\$")
 """A dollar sign that opens or closes mathematics, unlike the price ``\\$5``."""
 
+SURROGATE = re.compile("[\\ud800-\\udfff]")
+
 DAPO_INSTRUCTIONS = (
     "Solve the following math problem step by step. The last line of your response should be of the form Answer: "
     "$Answer (without quotes) where $Answer is the answer to the problem.",
@@ -17,8 +19,8 @@ DAPO_INSTRUCTIONS = (
 
 
 def text(value: Any) -> str:
-    """The value as text, without the space around it."""
-    return "" if value is None else str(value).strip()
+    """The value as text, without the space around it; half a surrogate pair, which no file can hold, becomes U+FFFD."""
+    return "" if value is None else SURROGATE.sub("\ufffd", str(value)).strip()
 
 
 def answer(value: Any) -> str:
@@ -29,7 +31,7 @@ def answer(value: Any) -> str:
 
 def integer(value: Any) -> str:
     """An answer that is an integer: 27, 27.0, "027" and "27^\\circ" are all "27"; any other is no answer."""
-    number = re.fullmatch(r"(-?\d+)(?:\.0)?(?:\^\{?\\circ\}?)?", answer(value))
+    number = re.fullmatch(r"(-?\d{1,100})(?:\.0)?(?:\^\{?\\circ\}?)?", answer(value))
     return str(int(number[1])) if number else ""
 
 
@@ -60,4 +62,5 @@ def dapo_problem(value: Any) -> str:
 
 def user_message(messages: list[dict[str, Any]]) -> str:
     """The last message of the user in a chat."""
-    return next((text(message.get("content")) for message in reversed(messages) if message.get("role") == "user"), "")
+    of_user = (each for each in reversed(messages) if isinstance(each, dict) and each.get("role") == "user")
+    return text(next(of_user, {}).get("content"))

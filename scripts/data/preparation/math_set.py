@@ -89,7 +89,7 @@ class MathSet:
             row: by column.
         """
         problem, context = _first(row, self.problem), columns.text(row.get(self.context))
-        digits = re.search(r"\d+", columns.text(row.get(self.level)))
+        digits = re.search(r"(?<!\d)\d{1,9}(?!\d)", columns.text(row.get(self.level)))
         return Problem(
             index,
             f"{context}\n{problem}" if context and problem else problem,
