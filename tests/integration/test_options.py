@@ -187,7 +187,10 @@ def test_every_reason_is_listed_at_once() -> None:
 
 def test_options_without_effect_warn() -> None:
     for options in (["+algorithm.nthr.beta=2"], ["+algorithm.nthr.beta=2", "+algorithm.nthr.monitor_freq=1"]):
-        with pytest.warns(UserWarning, match="without effect on adv_estimator=grpo: with monitor_freq"):
+        with pytest.warns(
+            UserWarning,
+            match="algorithm.nthr.beta: without effect on adv_estimator=grpo: it needs a weighting by scores",
+        ):
             check_run(stock("algorithm.adv_estimator=grpo", *options))
 
 

@@ -71,10 +71,20 @@ def examine(ray_seconds: float) -> Report:
     found = versions()
     here = inspect_process()
     actor = inspect_ray_actor(ray_seconds) if here.import_error is None else None
-    checks = [*_version_checks(found), *_plugin_checks(), *_process_checks(HERE, here)]
+    checks = _checks_here(found, here)
     if actor is not None:
         checks += _process_checks(ACTOR, actor)
     return Report(found, here, actor, [*checks, _platform_check(here)])
+
+
+def problems_here() -> list[str]:
+    """What is missing in this process, with the remedy."""
+    failed = [check for check in _checks_here(versions(), inspect_process()) if check.ok is False]
+    return [f"{check.name}: {check.found}; {check.remedy}" for check in failed]
+
+
+def _checks_here(found: dict[str, str | None], here: Inspection) -> list[Check]:
+    return [*_version_checks(found), *_plugin_checks(), *_process_checks(HERE, here)]
 
 
 def _version_checks(found: dict[str, str | None]) -> list[Check]:

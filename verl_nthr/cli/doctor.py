@@ -1,4 +1,4 @@
-"""``verl-nthr doctor``: is everything in place for verl to train with NTHR?"""
+"""``verl-nthr doctor``: is everything in place for verl to train with NTHR, and can a training command work?"""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import IO
+from typing import IO, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,15 +19,20 @@ from rich.text import Text
 
 from verl_nthr.cli.arguments import positive_float
 from verl_nthr.cli.checks import ACTOR, HERE, Check, Report, examine
+from verl_nthr.cli.run_report import examine_run, print_report
+from verl_nthr.cli.training_command import read_command
+
+Found = TypeVar("Found")
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "doctor",
-        help="check that verl loads NTHR, here and in a Ray actor",
+        help="check that verl loads NTHR, or that a training command can work",
         description="Checks versions, entry points and what verl has loaded, in this process and in an actor of a "
-        "private local Ray. The exit code is 1 if something is missing; the remedy is shown with it.",
+        "private local Ray. With --config it checks a training command instead, without a GPU, Ray or a download. The "
+        "exit code is 1 if something is missing or wrong; the remedy is shown with it.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(
@@ -37,25 +42,55 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="S",
         help="time limit of the Ray actor (default: 180)",
     )
+    parser.add_argument(
+        "--config",
+        nargs=argparse.REMAINDER,
+        metavar="OVERRIDE",
+        help="the last flag: what verl.trainer.main_ppo is given, --config-path and --config-name included, or the "
+        "whole command, as it is or as one quoted string",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Examine and print; 0 if nothing is missing, else 1."""
-    with tempfile.TemporaryFile() as noise:
-        try:
-            with _output_to(noise):
-                report = examine(args.ray_seconds)
-        except BaseException:
-            _show(noise)
-            raise
-        if not report.ok:
-            _show(noise)
+    """Examine and print; 0 if nothing is missing or wrong, else 1."""
+    if args.config is not None:
+        return _run_config(args.config, as_json=args.json)
+    report = _quietly(lambda: examine(args.ray_seconds), is_ok=lambda found: found.ok)
     if args.json:
-        print(json.dumps({"ok": report.ok, **asdict(report)}, indent=2, ensure_ascii=False))
+        _print_json(report.ok, asdict(report))
     else:
         _print_tables(report)
     return 0 if report.ok else 1
+
+
+def _run_config(words: Sequence[str], *, as_json: bool) -> int:
+    command = read_command(words)
+    report = _quietly(lambda: examine_run(command), is_ok=lambda found: True)
+    is_ok = not report.problems
+    if as_json or command.json:
+        _print_json(is_ok, {"config": asdict(report)})
+    else:
+        print_report(report)
+    return 0 if is_ok else 1
+
+
+def _print_json(is_ok: bool, found: dict[str, object]) -> None:
+    print(json.dumps({"ok": is_ok, **found}, indent=2, ensure_ascii=False))
+
+
+def _quietly(examination: Callable[[], Found], *, is_ok: Callable[[Found], bool]) -> Found:
+    """Make an examination; what is printed meanwhile is shown if it fails or does not find everything ok."""
+    with tempfile.TemporaryFile() as noise:
+        try:
+            with _output_to(noise):
+                found = examination()
+        except BaseException:
+            _show(noise)
+            raise
+        if not is_ok(found):
+            _show(noise)
+    return found
 
 
 @contextlib.contextmanager

@@ -7,17 +7,9 @@ from collections.abc import Iterator
 
 from omegaconf import DictConfig
 
-from verl_nthr.integration import combinations, requirements, versions
+from verl_nthr.integration import combinations, effects, requirements, versions
 from verl_nthr.integration.estimators import ESTIMATORS, estimator_of
-from verl_nthr.integration.loss_options import LossTerms
-from verl_nthr.integration.options import (
-    CORRECTNESS_OPTIONS,
-    FILTER_OPTIONS,
-    HOMOGENEOUS,
-    MONITOR_OPTIONS,
-    NTHRConfigError,
-    NTHROptions,
-)
+from verl_nthr.integration.options import HOMOGENEOUS, NTHRConfigError, NTHROptions
 
 
 def check_run(config: DictConfig) -> None:
@@ -26,13 +18,14 @@ def check_run(config: DictConfig) -> None:
     Raises:
         NTHRConfigError: NTHR, its monitor or its filter is asked for and cannot run so; the message lists every reason.
     """
-    problems = list(_problems(config))
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
+    found = list(problems(config))
+    if found:
+        listing = "\n".join(f"  - {problem}" for problem in found)
         raise NTHRConfigError(f"algorithm.adv_estimator={config.algorithm.adv_estimator} cannot run:\n{listing}")
 
 
-def _problems(config: DictConfig) -> Iterator[str]:
+def problems(config: DictConfig) -> Iterator[str]:
+    """Why NTHR, its monitor or its filter cannot run so, one reason a line; warns of what is without effect."""
     estimator = ESTIMATORS.get(config.algorithm.adv_estimator)
     if estimator is None and not config.algorithm.get("nthr"):
         return
@@ -43,15 +36,8 @@ def _problems(config: DictConfig) -> Iterator[str]:
     except NTHRConfigError as error:
         yield str(error)
     is_monitored, is_filtered = options.monitor_freq > 0, options.filter_groups != HOMOGENEOUS
-    terms = LossTerms.from_config(config.actor_rollout_ref.actor.policy_loss)
-    if estimator is None and options.needs_our_estimator(has_positive_nll=terms.positive_nll_coef > 0):
-        warnings.warn(
-            f"options of algorithm.nthr without effect on adv_estimator={config.algorithm.adv_estimator}: with "
-            f"monitor_freq, {', '.join(MONITOR_OPTIONS)} serve every estimator, with filter_groups, "
-            f"{', '.join(FILTER_OPTIONS)} do, with positive NLL {', '.join(CORRECTNESS_OPTIONS)}, the others "
-            f"{', '.join(ESTIMATORS)}",
-            stacklevel=4,
-        )
+    for message in effects.without_effect(config, estimator, options):
+        warnings.warn(message, stacklevel=4)
     if estimator is None and not is_monitored and not is_filtered:
         return
     yield from versions.refused()

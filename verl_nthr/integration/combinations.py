@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,12 +9,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from verl_nthr.advantages import RULES, AdvantageRule
 from verl_nthr.integration.estimators import DR_GRPO, ESTIMATORS, Estimator
-from verl_nthr.integration.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS, NTHRConfigError, NTHROptions
+from verl_nthr.integration.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS, NTHROptions
 from verl_nthr.text import quoted
-from verl_nthr.weighting import NTHR, THR, WEIGHTINGS
 
-SCORING_OPTIONS = ("beta", "vocabulary", "anchor_includes_self", "feature_device", "token_dump_dir")
-ACTOR = "actor_rollout_ref.actor"
+ONLY_SIGN = {"psr": "positive", "grpo_passk": "positive", "nsr": "negative"}
+"""Base advantages that are never of the other sign."""
+
+WEIGHED_SIGNS = {"nthr": "negative", "random": "negative", "positive": "negative", "negative": "positive"}
+"""Weightings that change advantages of one sign alone: the last two take them away."""
+
+ACTOR, FILTER = "actor_rollout_ref.actor", "algorithm.filter_groups"
 
 
 def refused(config: DictConfig, estimator: Estimator, options: NTHROptions) -> Iterator[str]:
@@ -44,6 +47,12 @@ def refused(config: DictConfig, estimator: Estimator, options: NTHROptions) -> I
             "algorithm.nthr.ngrpo.max_reward; a penalty below 0 would exceed it; set it to False and "
             f"{ACTOR}.use_kl_loss=True"
         )
+    sign, weighed = ONLY_SIGN.get(estimator.base), WEIGHED_SIGNS.get(estimator.weighting or "")
+    if sign is not None and sign == weighed and not estimator.is_scored:
+        yield (
+            f"algorithm.nthr.weighting={estimator.weighting} takes away every advantage of base={estimator.base}, so "
+            "that nothing is learned; unset one of the two"
+        )
     if estimator.is_scored and _loss_mode(config) == "geo_mean":
         yield (
             f"{ACTOR}.policy_loss.loss_mode=geo_mean: verl takes the mean of a response's advantages there, which "
@@ -53,10 +62,12 @@ def refused(config: DictConfig, estimator: Estimator, options: NTHROptions) -> I
 
 def questionable(config: DictConfig, estimator: Estimator, options: NTHROptions) -> Iterator[str]:
     """What a run is warned about, one warning a line."""
-    unread = sorted(_set_options(options) - _read_options(estimator, options))
-    if unread:
-        names = ", ".join(f"algorithm.nthr.{name}" for name in unread)
-        yield f"{names}: without effect on base={estimator.base}, weighting={estimator.weighting}; unset them"
+    sign, weighed = ONLY_SIGN.get(estimator.base), WEIGHED_SIGNS.get(estimator.weighting or "")
+    if sign is not None and weighed not in (None, sign):
+        yield (
+            f"algorithm.nthr.weighting={estimator.weighting}: without effect on base={estimator.base}, which has no "
+            f"{weighed} advantage; unset one of the two"
+        )
     if estimator.base in (DR_GRPO, *RULES) and not config.algorithm.norm_adv_by_std_in_grpo:
         yield (
             f"algorithm.norm_adv_by_std_in_grpo=False: without effect on the base advantage {estimator.base}; unset it"
@@ -72,6 +83,9 @@ def questionable(config: DictConfig, estimator: Estimator, options: NTHROptions)
 
 def refused_filters(config: DictConfig, options: NTHROptions) -> Iterator[str]:
     """Why groups cannot be filtered as ``algorithm.nthr.filter_groups`` says, one reason a line."""
+    node = OmegaConf.select(config, FILTER, default=None)
+    if node is not None and not isinstance(node, Mapping):
+        yield f"{FILTER}={quoted(node)}: give options, as algorithm.filter_groups.enable=True"
     if options.filter_groups == HOMOGENEOUS:
         return
     asked, verls = f"algorithm.nthr.filter_groups={options.filter_groups}", _verls_filter(config)
@@ -112,30 +126,8 @@ def _filter_for(rule: AdvantageRule) -> str:
 
 
 def _verls_filter(config: DictConfig) -> Mapping[str, Any]:
-    node = OmegaConf.select(config, "algorithm.filter_groups", default=None)
-    if node is not None and not isinstance(node, Mapping):
-        raise NTHRConfigError(
-            f"algorithm.filter_groups={quoted(node)}: give options, as algorithm.filter_groups.enable=True"
-        )
-    return node or {}
-
-
-def _set_options(options: NTHROptions) -> set[str]:
-    defaults, chosen = dataclasses.asdict(NTHROptions()), dataclasses.asdict(options)
-    return {name for name, value in chosen.items() if value != defaults[name]}
-
-
-def _read_options(estimator: Estimator, options: NTHROptions) -> set[str]:
-    read = {"base", "weighting", "metric", "reward_threshold", "monitor_freq", "filter_groups", estimator.base}
-    if options.monitor_freq > 0:
-        read.add("monitor_epsilon")
-    rule = options.rule(estimator.base)
-    if rule is not None and rule.drops_rows:
-        read.add("denominator")
-    if estimator.is_scored:
-        kind = WEIGHTINGS[estimator.weighting]
-        read.update(SCORING_OPTIONS, ["eta"] if issubclass(kind, NTHR) else ["thr"] if kind is THR else [])
-    return read
+    node = OmegaConf.select(config, FILTER, default=None)
+    return node if isinstance(node, Mapping) else {}
 
 
 def _loss_mode(config: DictConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from string import Formatter
@@ -16,6 +17,7 @@ from verl_nthr.text import label, quoted
 
 TARGET = "verl_nthr.integration.igrpo.IGRPO"
 LOOPS_FILE = "actor_rollout_ref.rollout.agent.agent_loop_config_path"
+DEFAULT_LOOP = "actor_rollout_ref.rollout.agent.default_agent_loop"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def _places(template: Any) -> set[tuple[str, str | None, str | None]]:
         return set()
 
 
-def problems(config: DictConfig) -> Iterator[str]:
+def _settings_problems(config: DictConfig) -> Iterator[str]:
     """Why a run cannot show drafts to its prompts, one reason a line."""
     if not OmegaConf.select(config, "trainer.use_v1", default=True):
         yield "trainer.use_v1=False: the legacy trainer spreads a group over processes; set trainer.use_v1=True"
@@ -89,25 +91,37 @@ def problems(config: DictConfig) -> Iterator[str]:
         )
 
 
-def check_agent_loops(config: DictConfig) -> None:
-    """Check a whole training configuration whose file of agent loops names iGRPO.
-
-    Raises:
-        NTHRConfigError: it cannot work so; the message lists every reason.
-    """
+def problems(config: DictConfig) -> Iterator[str]:
+    """Why a run whose file of agent loops names iGRPO cannot work, one reason a line."""
     path = OmegaConf.select(config, LOOPS_FILE, default=None)
     if not path:
         return
-    from verl.experimental.agent_loop.utils import resolve_config_path
+    from verl.utils.import_utils import resolve_config_path
 
-    found: list[str] = []
     for entry in OmegaConf.load(resolve_config_path(path)):
         if entry.get("_target_") != TARGET:
             continue
         try:
             DraftOptions.from_entry(entry)
         except ValueError as error:
-            found.append(str(error))
-        found += problems(config)
+            yield str(error)
+        yield from _settings_problems(config)
+        name, default = entry.get("name"), OmegaConf.select(config, DEFAULT_LOOP)
+        if default != name:
+            warnings.warn(
+                f"{DEFAULT_LOOP}={default}: only prompts whose agent_name is {name} get drafts; set it to {name} for "
+                "all of them",
+                stacklevel=4,
+            )
+
+
+def check_agent_loops(config: DictConfig) -> None:
+    """Check a whole training configuration whose file of agent loops names iGRPO.
+
+    Raises:
+        NTHRConfigError: it cannot work so; the message lists every reason.
+    """
+    found = list(problems(config))
     if found:
+        path = OmegaConf.select(config, LOOPS_FILE)
         raise NTHRConfigError(f"{LOOPS_FILE}={path} cannot work:\n" + "\n".join(f"  - {problem}" for problem in found))

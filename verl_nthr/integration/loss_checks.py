@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,6 +12,7 @@ from verl_nthr.integration.loss_options import POLICY_LOSS, LossTerms, option_na
 from verl_nthr.integration.options import NTHRConfigError
 from verl_nthr.integration.requirements import STRATEGIES, V1_TRAINER, Requirement, unmet
 
+ACTOR = "actor_rollout_ref.actor"
 OWN_CLASS = "verl_nthr.integration.policy_loss.PolicyLossConfig"
 VERLS_CLASS = "verl.workers.config.PolicyLossConfig"
 
@@ -41,12 +43,13 @@ def check_loss_terms(config: DictConfig) -> None:
     Raises:
         NTHRConfigError: a term is asked for and cannot work so; the message lists every reason.
     """
-    problems = list(_problems(config))
-    if problems:
-        raise NTHRConfigError("the loss terms cannot work:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    found = list(problems(config))
+    if found:
+        raise NTHRConfigError("the loss terms cannot work:\n" + "\n".join(f"  - {problem}" for problem in found))
 
 
-def _problems(config: DictConfig) -> Iterator[str]:
+def problems(config: DictConfig) -> Iterator[str]:
+    """Why the loss terms cannot work, one reason a line; warns of what is without effect."""
     node = OmegaConf.select(config, POLICY_LOSS, default=None) or {}
     given = [name for name in option_names() if name in node]
     if given and node.get("_target_") == VERLS_CLASS:
@@ -59,8 +62,31 @@ def _problems(config: DictConfig) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
         return
+    for message in questionable(config, terms):
+        warnings.warn(message, stacklevel=4)
     if not terms.is_active:
         return
     yield from versions.refused()
     versions.warn_of_untested(config)
     yield from unmet(config, _REQUIREMENTS)
+
+
+def questionable(config: DictConfig, terms: LossTerms) -> Iterator[str]:
+    """What a run is warned about, one warning a line."""
+    if terms.llds_coef == 0 and terms.llds_normalizer != LossTerms.llds_normalizer:
+        yield (
+            f"{POLICY_LOSS}.llds_normalizer={terms.llds_normalizer}: without effect on {POLICY_LOSS}.llds_coef=0; "
+            "unset it, or set a coefficient, as 0.1"
+        )
+    if terms.llds_coef > 0 and _updates_of_a_step(config) == 1:
+        yield (
+            f"{POLICY_LOSS}.llds_coef={terms.llds_coef}: a step is a single update, before which no response has "
+            f"become less likely but by rounding; set {ACTOR}.ppo_mini_batch_size below data.train_batch_size="
+            f"{config.data.train_batch_size}"
+        )
+
+
+def _updates_of_a_step(config: DictConfig) -> int:
+    actor, v1 = config.actor_rollout_ref.actor, config.trainer.v1
+    batches = v1.separate_async.parameter_sync_step if v1.trainer_mode == "separate_async" else 1
+    return batches * actor.ppo_epochs * max(1, config.data.train_batch_size // actor.ppo_mini_batch_size)

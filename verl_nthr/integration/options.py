@@ -26,9 +26,6 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "on_nonfinite": ("fallback", "raise"),
 }
 REWARD_METRIC = "reward"
-CORRECTNESS_OPTIONS = ("metric", "reward_threshold")
-MONITOR_OPTIONS = ("monitor_freq", "monitor_epsilon", *CORRECTNESS_OPTIONS)
-FILTER_OPTIONS = ("filter_groups", *CORRECTNESS_OPTIONS)
 
 
 class NTHRConfigError(ValueError):
@@ -124,17 +121,6 @@ class NTHROptions:
             )
         if self.token_dump_dir is not None and not isinstance(self.token_dump_dir, str):
             raise ValueError(f"token_dump_dir={quoted(self.token_dump_dir)}: use a path or null")
-
-    def needs_our_estimator(self, *, has_positive_nll: bool) -> bool:
-        """Whether an option is set that has no effect on verl's estimators.
-
-        The monitor, the filter of groups and the positive NLL serve every estimator; where they are in use, so do their
-        options.
-        """
-        monitor = MONITOR_OPTIONS if self.monitor_freq > 0 else ()
-        group_filter = FILTER_OPTIONS if self.filter_groups != HOMOGENEOUS else ()
-        terms = CORRECTNESS_OPTIONS if has_positive_nll else ()
-        return self != NTHROptions(**{name: getattr(self, name) for name in {*monitor, *group_filter, *terms}})
 
     def rule(self, base: str) -> AdvantageRule | None:
         """The rule of a base advantage with its options; None for verl's own."""

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import wrapt
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from verl_nthr.integration.checks import check_run
-from verl_nthr.integration.igrpo_options import check_agent_loops
-from verl_nthr.integration.loss_checks import check_loss_terms
+from verl_nthr.integration import checks, igrpo_options, loss_checks
+from verl_nthr.integration.loss_options import POLICY_LOSS, option_names
+
+REFUSALS = (
+    *(HydraException, OmegaConfBaseException, AssertionError, NotImplementedError, TypeError, ValueError),
+    *(AttributeError, KeyError, ArithmeticError),
+)
+"""What OmegaConf, hydra and verl's checks raise at values, with some of which verl computes before it looks at them."""
 
 
 def override_config(config_module: ModuleType) -> None:
@@ -23,7 +32,51 @@ def _validate_config(
 ) -> None:
     config = kwargs["config"] if "config" in kwargs else args[0]
     # verl's own refusal of an option of the loss terms would name no way out, and it makes agent loops much later
-    check_loss_terms(config)
-    check_agent_loops(config)
+    loss_checks.check_loss_terms(config)
+    igrpo_options.check_agent_loops(config)
     wrapped(*args, **kwargs)
-    check_run(config)
+    checks.check_run(config)
+
+
+def problems(config: DictConfig, *, use_reference_policy: bool, use_critic: bool) -> Iterator[str]:
+    """Why a run cannot work, by verl's checks and this package's, one reason a line.
+
+    ``verl.trainer.main_ppo`` stops at the first check that fails; here all are made. They warn as they do there.
+    """
+    from verl.utils import config as verl_config
+
+    of_terms = list(loss_checks.problems(config))
+    yield from of_terms
+    try:
+        yield from igrpo_options.problems(config)
+    except OSError as error:
+        yield f"{igrpo_options.LOOPS_FILE}: {error}"
+    validate = inspect.unwrap(verl_config.validate_config)
+    try:
+        validate(_without_loss_terms(config) if of_terms else config, use_reference_policy, use_critic)
+    except REFUSALS as error:
+        yield whole_message(error)
+    yield from checks.problems(config)
+
+
+def whole_message(error: BaseException) -> str:
+    """The error's message and those of its causes, which hydra shows in a traceback only."""
+    messages: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause) or type(cause).__name__
+        if not any(text in message for message in messages):
+            messages.append(text)
+        cause = cause.__cause__
+    return "\n".join(messages)
+
+
+def _without_loss_terms(config: DictConfig) -> DictConfig:
+    """A copy for verl's own checks, which know no loss terms."""
+    copy = config.copy()
+    policy_loss = OmegaConf.select(copy, POLICY_LOSS)
+    OmegaConf.set_struct(policy_loss, False)
+    policy_loss._target_ = loss_checks.VERLS_CLASS
+    for name in option_names():
+        policy_loss.pop(name, None)
+    return copy

@@ -18,11 +18,12 @@ from typing import Any
 
 from verl_nthr import cpu
 from verl_nthr.cli.process import ProcessFailed, ProcessTree
+from verl_nthr.cli.run_config import PACKAGED_CONFIG
 from verl_nthr.demo.logs import last_lines
 from verl_nthr.demo.settings import hydra_string
 from verl_nthr.demo.toy import Toy, write_data
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
-from verl_nthr.recipes.check import CONFIG_MODULE, CONFIG_NAME, REFUSED, RecipeError, check, compose_run
+from verl_nthr.recipes.check import REFUSED, RecipeError, check, compose_run
 from verl_nthr.text import print_error
 
 STEPS = 2
@@ -76,7 +77,8 @@ def rehearse(overrides: Sequence[str]) -> dict[str, float]:
         toy = _write_toy(folder / "toy")
         log, metrics = folder / "train.log", folder / "metrics.jsonl"
         shrunk = [*overrides, *shrink(folder, toy)]
-        packaged = [f"--config-path=pkg://{CONFIG_MODULE}", f"--config-name={CONFIG_NAME}"]
+        path, name = PACKAGED_CONFIG
+        packaged = [f"--config-path={path}", f"--config-name={name}"]
         command = [sys.executable, "-m", "verl.trainer.main_ppo", *packaged, *shrunk]
         environment = os.environ | cpu.environment() | _files(folder, metrics)
         try:

@@ -1,0 +1,150 @@
+"""Composes the configuration of a training run and checks it without a GPU, Ray or a model."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import ListConfig, OmegaConf
+
+from verl_nthr.text import label
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+PACKAGED_CONFIG = ("pkg://verl_nthr.config", "nthr_trainer")
+"""``--config-path`` and ``--config-name`` of this package's configuration."""
+
+DATA = ("data.train_files", "data.val_files")
+REWARD = "reward.custom_reward_function"
+MODEL = "actor_rollout_ref.model.path"
+REQUIRED = ("actor_rollout_ref.rollout.name",)
+"""Keys without a default in verl's configuration that every run needs."""
+
+
+class RunConfigError(ValueError):
+    """A configuration cannot be composed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the checks of a configuration found."""
+
+    problems: list[str]
+    """Why the run cannot work, every reason."""
+
+    warnings: list[str]
+    """What verl and this package warn of."""
+
+
+def compose_run(overrides: Sequence[str], config_path: str, config_name: str) -> DictConfig:
+    """The configuration that ``verl.trainer.main_ppo`` composes, with all interpolations resolved once.
+
+    Args:
+        overrides: hydra's.
+        config_path: hydra's ``--config-path``: a folder, ``pkg://`` and a package, or relative to ``verl.trainer``.
+        config_name: hydra's ``--config-name``.
+
+    Raises:
+        RunConfigError: hydra refuses an override, or there is no such configuration.
+    """
+    from hydra import compose
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from verl_nthr.integration.validation import whole_message
+
+    GlobalHydra.instance().clear()
+    try:
+        with _config_source(config_path):
+            config = compose(config_name, list(overrides))
+        OmegaConf.to_container(config, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RunConfigError(whole_message(error)) from error
+    return config
+
+
+def _config_source(config_path: str) -> AbstractContextManager[None]:
+    from hydra import initialize_config_dir, initialize_config_module
+
+    if os.path.isabs(config_path):
+        return initialize_config_dir(config_path, version_base=None)
+    if config_path.startswith("pkg://"):
+        return initialize_config_module(config_path.removeprefix("pkg://").replace("/", "."), version_base=None)
+    module = f"verl.trainer.{config_path.strip('./').replace('/', '.')}"
+    if importlib.util.find_spec(module) is None:
+        raise RunConfigError(
+            f"--config-path={config_path}: hydra looks for a relative path in the folder of verl.trainer; give an "
+            "absolute one"
+        )
+    return initialize_config_module(module, version_base=None)
+
+
+def check(config: DictConfig) -> Findings:
+    """Make verl's and this package's checks of a configuration."""
+    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+
+    from verl_nthr.integration.validation import problems
+
+    found = [f"{key} is missing; set it" for key in REQUIRED if OmegaConf.is_missing(*_node(config, key))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        use_critic, use_reference_policy = need_critic(config), need_reference_policy(config)
+    estimator = str(config.algorithm.adv_estimator)
+    if estimator not in ADV_ESTIMATOR_REGISTRY:
+        known = ", ".join(sorted(map(str, ADV_ESTIMATOR_REGISTRY)))
+        found.append(f"algorithm.adv_estimator={label(estimator)}: verl knows no such estimator; use one of {known}")
+    if estimator == "gae" and not use_critic:
+        found.append("algorithm.adv_estimator=gae: it needs a critic; set critic.enable=True, or use grpo")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        found += problems(config, use_reference_policy=use_reference_policy, use_critic=use_critic)
+    said = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    return Findings(list(dict.fromkeys(found)), list(dict.fromkeys(said)))
+
+
+def missing_files(config: DictConfig) -> Iterator[str]:
+    """What is not there of the local files that a run names, one a line."""
+    for key in DATA:
+        value = OmegaConf.select(config, key)
+        for path in value if isinstance(value, ListConfig) else [value]:
+            if path and _is_local(str(path)) and not Path(str(path)).expanduser().is_file():
+                yield f"{key}: {label(str(path))} does not exist; docs/recipes.md says how the data are prepared"
+    path, name = (OmegaConf.select(config, f"{REWARD}.{part}") for part in ("path", "name"))
+    if path and _is_local(path):
+        yield from _missing_function(Path(path).expanduser(), name)
+    model = str(OmegaConf.select(config, MODEL))
+    if model.startswith(("/", "~", "./", "../")) and not (Path(model).expanduser() / "config.json").is_file():
+        yield f"{MODEL}: {model} is no folder with a config.json; give a model's folder, or its name on the Hub"
+
+
+def _missing_function(file: Path, name: str) -> Iterator[str]:
+    if not file.is_file():
+        yield f"{REWARD}.path: {file} does not exist"
+        return
+    try:
+        module = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        yield f"{REWARD}.path: {file} is not Python: {error}"
+        return
+    names = {node.id if isinstance(node, ast.Name) else getattr(node, "name", None) for node in ast.walk(module)}
+    if name not in names and not any(isinstance(node, ast.ImportFrom) for node in module.body):
+        yield f"{REWARD}.name={name}: {file} has no such function"
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def _node(config: DictConfig, key: str) -> tuple[DictConfig, str]:
+    parent, _, name = key.rpartition(".")
+    return OmegaConf.select(config, parent), name
