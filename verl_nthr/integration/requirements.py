@@ -57,7 +57,7 @@ OLD_LOG_PROB_PASS: tuple[Requirement, ...] = (
 GROUPS: tuple[Requirement, ...] = (
     (
         "actor_rollout_ref.rollout.n",
-        lambda value: value >= 2,
+        lambda value: isinstance(value, int) and value >= 2,
         "a group needs several responses to compare; set it to 2 or more, as actor_rollout_ref.rollout.n=8",
     ),
 )
@@ -70,7 +70,7 @@ SCORING: tuple[Requirement, ...] = (
     ),
     (
         "actor_rollout_ref.rollout.temperature",
-        lambda value: value > 0,
+        lambda value: isinstance(value, int | float) and value > 0,
         "the scores are taken at the sampling temperature; set it above 0",
     ),
     (
