@@ -186,6 +186,7 @@ def test_a_value_of_another_setting_takes_the_effect_away(
     [
         ("feature_device", "host", True, False),
         ("token_dump_dir", "tokens", True, False),
+        ("on_nonfinite", "raise", True, True),
         ("monitor_epsilon", 0.1, False, False),
         ("monitor_freq", 1, True, True),
     ],
