@@ -72,9 +72,11 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     os.environ |= ALLOCATOR
     print(heading(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
+        dump_folder = Path(folder) / "dumps"
+        dump_folder.mkdir()
         limit = STARTING_SECONDS + SECONDS_PER_STEP * args.steps
         by_rank = run_on_ranks(run_soak, args.ranks, (args.steps, args.dump_every, folder), limit)
-        dumps = sorted(path.name for path in (Path(folder) / "dumps").iterdir())
+        dumps = sorted(path.name for path in dump_folder.iterdir())
     expected = sorted(f"{step}.jsonl" for step in range(args.dump_every, args.steps + 1, args.dump_every))
     if dumps != expected:
         raise BenchmarkError(f"the folder of the token dumps holds {dumps}, not {expected}")

@@ -64,6 +64,7 @@ def _observed(engine: Any, rows: Rows, case: Case) -> dict[str, Any]:
     with _watching_recordings(observed["kept"]):
         answers = score(engine, rows, list(range(len(rows.group))), case)
     observed["after"] = _places(engine)
+    observed["repeated"] = repr(answers) == repr(score(engine, rows, list(range(len(rows.group))), case))
     observed["states"] = states_in_training(engine, rows, case) if case.offload else {}
     return answers | {"observed": observed}
 

@@ -82,6 +82,11 @@ def test_scores_are_those_of_hugging_face(found: Found, models: Path, device: st
     check(found[name], models, cases(device)[name])
 
 
+@pytest.mark.parametrize("name", cases("cpu"))
+def test_a_pass_is_repeated_bit_for_bit(found: Found, name: str) -> None:
+    assert found[name]["observed"]["repeated"]
+
+
 def test_fused_kernels(models: Path, device: str) -> None:
     for backend in fused_backends(device):
         case = fused_cases(device)[backend]

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -29,22 +30,40 @@ Answers = Sequence[dict[str, Any]]
 
 
 def run_twice(rank: int, models: str, batches: Sequence[Rows], cases: Sequence[Case]) -> list[list[str]]:
-    """For every case and batch this rank's answers to the same pass twice, with another batch in between.
-
-    Numbers are spelled so that equal strings are equal bits.
-    """
-    import os
-
+    """For every case and batch this rank's answers to the same pass twice, as :func:`twice` spells them."""
     os.environ["VERL_PLATFORM"] = "cpu"
     from tests.integration.fsdp import build_engine, rows_of
 
-    spelled = []
-    for case in cases:
-        engine = build_engine(models, case)
-        for rows, other in zip(batches, reversed(batches), strict=True):
-            passes = [score(engine, each, rows_of(engine, each), case) for each in (rows, other, rows)]
-            spelled.append([repr(passes[0]), repr(passes[2])])
-    return spelled
+    engines = ((build_engine(models, case), case) for case in cases)
+    return [spelled for engine, case in engines for spelled in twice(engine, rows_of, batches, case)]
+
+
+def twice(
+    engine: Any, rows_of: Callable[[Any, Rows], list[int]], batches: Sequence[Rows], case: Case
+) -> Iterator[list[str]]:
+    """For every batch the answers to its pass twice, another batch in between; equal strings are equal bits."""
+    for rows, other in zip(batches, reversed(batches), strict=True):
+        passes = [score(engine, each, rows_of(engine, each), case) for each in (rows, other, rows)]
+        yield [repr(passes[0]), repr(passes[2])]
+
+
+def check_repeated(runs: Sequence[Sequence[Any]], passes: int) -> None:
+    """Check what the ranks of several runs in new processes returned of :func:`run_twice`.
+
+    Raises:
+        AssertionError: a pass was not repeated bit for bit in its process or in another one.
+    """
+    for results in runs:
+        scored = 0
+        for of_rank in results:
+            if isinstance(of_rank, Exception):
+                raise of_rank
+            assert len(of_rank) == passes
+            for first, again in of_rank:
+                assert first == again
+                scored += "scores" in first
+        assert scored >= passes
+    assert all(results == runs[0] for results in runs)
 
 
 def by_row(answers: Answers) -> tuple[Tensor, Tensor]:
@@ -104,6 +123,20 @@ def check_weights_alike(answers: Answers, others: Answers, beta: float, rng: tor
         assert not (selected != theirs)[candidates][~near[candidates]].any()
         close += int(near[candidates].sum())
     return close
+
+
+def check_cuts(cuts: Sequence[tuple[Case, Answers]]) -> int:
+    """Check every two cuts that compute the same, and return how many such pairs there are.
+
+    Raises:
+        AssertionError: they differ by more than the bound, or weigh a token beyond it otherwise.
+    """
+    rng, compared = torch.Generator().manual_seed(0), 0
+    for case, other, answers, others in pairs(cuts):
+        assert max(differences(answers, others, case.beta)) < BOUND, f"{case} and {other}"
+        assert check_weights_alike(answers, others, case.beta, rng) >= 20, "every β puts τ on a token"
+        compared += 1
+    return compared
 
 
 def main() -> None:
