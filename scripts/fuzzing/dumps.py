@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 from html.parser import HTMLParser
 from typing import Any
 
@@ -17,7 +18,7 @@ from verl_nthr.heatmap.page import write_heatmap
 from verl_nthr.heatmap.report import print_report, to_json
 from verl_nthr.heatmap.text import labels
 from verl_nthr.heatmap.token_dump import DumpError
-from verl_nthr.text import file_name, for_figure, for_markdown, on_one_line, shortened
+from verl_nthr.text import INVISIBLE, file_name, for_figure, for_markdown, on_one_line, shortened
 
 PER_TOKEN = ("tokens", "token_ids", "mask", "log_probs", "entropies", "scores", "weights")
 
@@ -85,11 +86,11 @@ def check_text(texts: list[str]) -> None:
         assert "/" not in name
         assert name.strip(".")
         for shown in (on_one_line(text), for_figure(text), for_markdown(text), name):
-            assert shown.isprintable()
+            assert not {unicodedata.category(character) for character in shown} & INVISIBLE
             shown.encode()
         assert len(shortened(text, 20)) <= max(len(text), 25)
     if texts:
-        assert all(label.isprintable() for label in labels(texts))
+        assert not {unicodedata.category(character) for label in labels(texts) for character in label} & INVISIBLE
     last_lines(written("log", "\n".join(texts).encode(errors="replace")))
 
 

@@ -11,7 +11,8 @@ from fuzzing.target import Target
 from fuzzing.tensors import FLOATS, INTEGERS, numbers, odd_tensors, scales, seeds, specials, values
 from verl_nthr import nthr_weights, thr_weights
 
-TENSORS = ("hidden", "token_ids", "log_probs", "response", "group", "correct", "unembedding", "bias", "temperature")
+TENSORS = ("hidden", "token_ids", "log_probs", "response", "group", "correct", "unembedding", "bias")
+ODD = dict.fromkeys(("beta", "vocabulary", "eta", "rho"), numbers) | {"temperature": st.one_of(numbers, odd_tensors)}
 DOCUMENTED = (ValueError, IndexError)
 
 
@@ -40,8 +41,8 @@ def batches(draw: st.DrawFn, option: str) -> dict[str, Any]:
     }
     if draw(st.booleans()):
         arguments["log_probs"] = -values((tokens,), seed + 2, scale, draw(specials)).abs()
-    for name in draw(st.lists(st.sampled_from((*TENSORS, "beta", option, "vocabulary")), max_size=2)):
-        arguments[name] = draw(odd_tensors if name in TENSORS else numbers)
+    for name in draw(st.lists(st.sampled_from((*TENSORS, "temperature", "beta", "vocabulary", option)), max_size=2)):
+        arguments[name] = draw(ODD.get(name, odd_tensors))
     return arguments
 
 

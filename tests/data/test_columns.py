@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from data.preparation import columns
+from data.preparation.sets import MATH
 from tests.data.rows import DAPO_PROMPT
 
 
@@ -18,7 +19,7 @@ def test_an_integer(value: Any, expected: str) -> None:
     assert columns.integer(value) == expected
 
 
-@pytest.mark.parametrize("value", ["", None, "27.5", "1/2", "B", "27.05", "2 7"])
+@pytest.mark.parametrize("value", ["", None, "27.5", "1/2", "B", "27.05", "2 7", "9" * 5000])
 def test_no_integer(value: Any) -> None:
     assert columns.integer(value) == ""
 
@@ -70,3 +71,17 @@ def test_the_instructions_of_dapo_are_taken_off(problem: str) -> None:
 )
 def test_the_ground_truth(value: Any, expected: str) -> None:
     assert columns.ground_truth(value) == expected
+
+
+def test_half_a_surrogate_pair_becomes_the_sign_for_what_is_lost() -> None:
+    assert columns.text("a\ud800b") == columns.answer(["a\udfffb"]) == "a\ufffdb"
+
+
+@pytest.mark.parametrize("messages", [[3, None, "x"], [{"role": "user"}], [{"role": "user", "content": None}, 3]])
+def test_a_chat_without_a_message_of_the_user_has_no_problem(messages: list[Any]) -> None:
+    assert columns.user_message(messages) == ""
+
+
+@pytest.mark.parametrize(("level", "expected"), [("Level 3", 3), (5, 5), ("Level " + "9" * 5000, None), (2**70, None)])
+def test_a_level_is_a_number_of_a_few_digits(level: Any, expected: int | None) -> None:
+    assert MATH.read(0, {"problem": "x", "level": level}).level == expected

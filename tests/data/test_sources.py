@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from data.preparation.errors import DataError
-from data.preparation.reading import read_splits
+from data.preparation.reading import read_file, read_splits
 from data.preparation.sets import DAPO17K, DEEPSCALER, EVALUATION, GSM8K, MATH
 from tests.data.commands import write_jsonl
 
@@ -106,3 +106,26 @@ def test_a_split_that_the_hub_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: {"validation": []})
     with pytest.raises(DataError, match="math-ai/amc23 has no split test, only validation"):
         read_splits(EVALUATION["amc23"], None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.json", b"[" * 100_000),
+        ("rows.jsonl", b'{"a": ' + b"9" * 5000 + b"}"),
+        ("rows.jsonl", b"\xff\xfe"),
+        ("rows.jsonl", b"[1]"),
+        ("rows.parquet", b"PAR1 and nothing else PAR1"),
+    ],
+)
+def test_damaged_files_are_named(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=name):
+        list(read_file(tmp_path / name))
+
+
+def test_text_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = parquet(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"#### 5", b"\xff### 5"))
+    with pytest.raises(DataError, match=r"rows\.parquet cannot be read as parquet"):
+        list(read_file(path))

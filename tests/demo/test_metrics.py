@@ -34,6 +34,7 @@ def test_a_step() -> None:
     assert (step.seconds("gen"), step.seconds("adv")) == (4.0, 0.0)
     assert {"some/nan", "text", "flag"}.isdisjoint(step.data)
     assert parse_step(line(0, VALIDATION), "FILE:1").accuracy == 0.45
+    assert parse_step(line(0, {"critic/score/mean": 10**400, "x": 1}), "FILE:1").data == {"x": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,9 @@ def test_a_step() -> None:
         ('{"step": "1", "data": {}}', "'step' has to be an integer"),
         ('{"step": true, "data": {}}', "'step' has to be an integer"),
         ('{"step": 1, "data": []}', "'data' an object"),
+        ("[" * 100_000, "no JSON"),
+        ('{"step": ' + "9" * 5000 + "}", "no JSON"),
+        ('{"step": 1' + "0" * 400 + ', "data": {}}', "'step' has to be an integer"),
     ],
 )
 def test_wrong_lines(text: str, message: str) -> None:

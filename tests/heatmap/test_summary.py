@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.heatmap.records import record, right
+from verl_nthr.heatmap.charts import charts
 from verl_nthr.heatmap.columns import Vocabulary, step_of
+from verl_nthr.heatmap.report import to_json
 from verl_nthr.heatmap.summary import BinShare, StepShare, StringShare, Summary, summarise
 from verl_nthr.heatmap.token_dump import Group, parse_response
 
@@ -21,6 +23,13 @@ def summary_of(*steps: tuple[int, list[list[dict[str, Any]]]]) -> Summary:
         members = [[parse_response(json.dumps(entry), "x") for entry in group] for group in groups]
         found.append(step_of(number, [Group("g", group) for group in members], vocabulary))
     return summarise(found, vocabulary.texts)
+
+
+def test_the_largest_scores_are_finite_in_every_summary() -> None:
+    largest = record(scores=[3.4e38, -3.4e38, 0.0], tau=-3.4e38, entropies=[3.4e38, -3.4e38, None])
+    summary = summary_of((7, [[largest, right(tau=-3.4e38, scores=[3.4e38] * 3)]]))
+    assert json.loads(json.dumps(to_json(summary), allow_nan=False))["selected_tokens"] == summary.selected_tokens
+    assert all(chart.bars for chart in charts(summary))
 
 
 UNMIXED = [record(tau=None, eta=None, scores=[None] * 3, weights=[1.0] * 3)]

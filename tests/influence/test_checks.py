@@ -10,6 +10,8 @@ import torch
 from tests.influence.batches import random_batch
 from verl_nthr import nthr_weights, thr_weights
 
+LENGTH = len(random_batch(1).arguments(None)["hidden"])
+
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
@@ -31,6 +33,14 @@ from verl_nthr import nthr_weights, thr_weights
         ({"eta": "half"}, ValueError, "eta='half'"),
         ({"eta": True}, ValueError, "eta=True"),
         ({"vocabulary": "all"}, ValueError, "vocabulary='all'"),
+        ({"beta": 10**400}, ValueError, "beta=10"),
+        ({"temperature": "hot"}, ValueError, "temperature must be a number"),
+        ({"temperature": None}, ValueError, "temperature must be a number"),
+        ({"temperature": 10**400}, ValueError, "temperature must be a number"),
+        ({"log_probs": torch.zeros(LENGTH, dtype=torch.bool)}, ValueError, "log_probs must be of a float dtype"),
+        ({"bias": torch.zeros(23, dtype=torch.complex64)}, ValueError, "bias must be of a float dtype"),
+        ({"hidden": torch.zeros(LENGTH, 11).to(torch.float8_e4m3fn)}, ValueError, "hidden must be"),
+        ({"group": torch.tensor([0, 0, 0, 0, 0, 0, 2**40])}, IndexError, "group must be at least -1 and below 1048576"),
         ({"group": torch.tensor([0, 0, 0, 0, 0, 0, -2])}, IndexError, "group must be at least -1"),
     ],
 )
@@ -48,6 +58,16 @@ def test_wrong_arguments_of_thr(change: dict, message: str) -> None:
     arguments = random_batch(1).arguments(None)
     with pytest.raises(ValueError, match=message):
         thr_weights(**(arguments | change))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.uint8, torch.uint16, torch.uint32, torch.uint64])
+def test_indices_of_every_integer_dtype(dtype: torch.dtype) -> None:
+    arguments = random_batch(1).arguments(None)
+    names = ("token_ids", "response") if dtype.is_signed is False else ("token_ids", "response", "group")
+    found = nthr_weights(**(arguments | {name: arguments[name].to(dtype) for name in names}))
+    expected = nthr_weights(**arguments)
+    assert torch.equal(found.scores, expected.scores)
+    assert torch.equal(found.weight, expected.weight)
 
 
 def test_indices_out_of_range() -> None:

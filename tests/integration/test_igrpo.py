@@ -192,6 +192,11 @@ ROOM = ["data.max_prompt_length=160", "data.max_response_length=8"]
         ("draft: 2", ROOM, r"draft=2 is no option; did you mean drafts\?"),
         ('template: "{draft}"', ROOM, r"template='\{draft\}': use a text with \{prompt\} and \{draft\} in it"),
         ('template: "{prompt} {draft} {}"', ROOM, r"use a text with .* \{\{ and \}\} for other braces"),
+        ('template: "{prompt.__class__} {draft}"', ROOM, r"use a text with \{prompt\} and \{draft\} in it"),
+        ('template: "{prompt:>99999999999} {draft}"', ROOM, r"use a text with \{prompt\} and \{draft\} in it"),
+        ('template: "{prompt!r} {draft}"', ROOM, r"use a text with \{prompt\} and \{draft\} in it"),
+        ("template: 7", ROOM, r"template=7: use a text"),
+        ("drafts: ${nothing", ROOM, r"loops\.yaml cannot be read"),
         ("", [*ROOM, "data.max_prompt_length=8"], r"max_prompt_length=8 has no room .*_length=8 tokens; raise it"),
         ("", [*ROOM, "reward.reward_model.enable=True"], r"set reward\.reward_model\.enable_resource_pool=True"),
         ("", [*ROOM, "trainer.use_v1=False"], r"trainer\.use_v1=False: the legacy trainer spreads a group"),
@@ -203,6 +208,12 @@ def test_what_cannot_work_is_refused_before_ray_starts(
     loops = with_loops(tmp_path, LOOPS.read_text() + f"  {options}\n")
     with pytest.raises(NTHRConfigError, match=message):
         check_agent_loops(stock(loops, *overrides))
+
+
+@pytest.mark.parametrize("text", ["7", "a: b", "[x]", "- [", "[" * 5000, "- \x00"])
+def test_other_files_are_no_agent_loops(tmp_path: Path, text: str) -> None:
+    with pytest.raises(NTHRConfigError, match=r"loops\.yaml (cannot be read|is no list of agent loops)"):
+        check_agent_loops(stock(with_loops(tmp_path, text), *ROOM))
 
 
 def test_what_works_is_not_refused(tmp_path: Path) -> None:

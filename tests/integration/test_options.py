@@ -48,6 +48,13 @@ def test_the_packaged_configuration_names_every_option_with_its_default() -> Non
     assert NTHROptions.from_config(packaged("algorithm.nthr.beta=0").algorithm).beta == 0
 
 
+def test_the_largest_names_and_values_make_short_messages() -> None:
+    for node in ({"x" * 10**7: 1}, {"beta": "x" * 10**7}, {"metric": ["x" * 10**7]}, {"thr": "x" * 10**7}, "x" * 10**7):
+        with pytest.raises(NTHRConfigError) as caught:
+            NTHROptions.from_config({"nthr": node})
+        assert len(str(caught.value)) < 1100
+
+
 def test_the_packaged_configuration_is_otherwise_verls() -> None:
     ours, verls = packaged(), stock()
     del ours.algorithm.nthr
@@ -75,6 +82,13 @@ def test_the_packaged_configuration_is_otherwise_verls() -> None:
         ("+algorithm.nthr.feature_device=gpu", r"algorithm\.nthr\.feature_device='gpu': use one of auto, device, host"),
         ("+algorithm.nthr.monitor_epsilon=inf", r"algorithm\.nthr\.monitor_epsilon=inf: use a finite number"),
         ("+algorithm.nthr.metric=''", r"algorithm\.nthr\.metric=''"),
+        (f"+algorithm.nthr.beta=1{'0' * 400}", r"algorithm\.nthr\.beta=10+: use a real number"),
+        (f"+algorithm.nthr.monitor_epsilon=1{'0' * 400}", r"monitor_epsilon=10+…: use a finite number"),
+        (f"+algorithm.nthr.lens.all_wrong_weight=1{'0' * 400}", r"all_wrong_weight=10+: use a finite number"),
+        ("+algorithm.nthr=[]", r"algorithm\.nthr=\[\]: give options"),
+        ("+algorithm.nthr=''", r"algorithm\.nthr='': give options"),
+        (f"+algorithm.nthr.metric=[{'x' * 5000}]", r"metric=\['x{197}…: use 'reward'"),
+        ("algorithm.filter_groups=True", r"algorithm\.filter_groups=True: give options"),
         ("+algorithm.nthr=1", r"algorithm\.nthr=1: give options"),
         ("actor_rollout_ref.rollout.n=1", r"rollout\.n=1: a group needs several responses"),
         ("actor_rollout_ref.rollout.temperature=0", r"rollout\.temperature=0: .* set it above 0"),

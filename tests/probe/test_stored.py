@@ -62,6 +62,11 @@ def test_token_dumps_need_no_data(tmp_path: Path) -> None:
     [
         ((VERL, json.dumps(VERL)[:40]), r":2 is no JSON .*cut off"),
         ((VERL, "[1]"), ":2 is no JSON object"),
+        (({**VERL, "score": 10**400},), ":1: 'score' has to be a finite number"),
+        ((VERL, "[" * 100_000), ":2 is no JSON"),
+        (('{"score": ' + "9" * 5000 + "}",), ":1 is no JSON"),
+        (({**DUMP, "token_ids": [1, None]},), "lists of integers"),
+        (({**DUMP, "mask": None},), "lists of integers"),
         (({**VERL, "score": None},), ":1: 'score' has to be a finite number"),
         (({**VERL, "score": float("nan")},), ":1: 'score' has to be a finite number"),
         (({"input": "x", "score": 1.0},), "DATA has no prompt"),

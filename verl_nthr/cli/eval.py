@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from verl_nthr.text import on_one_line, print_error
 
     try:
-        check_installed("matplotlib", "pandas", "scipy")
+        check_installed("matplotlib", "pyarrow", "scipy")
         from verl_nthr.evaluation.benchmarks import read_benchmarks
         from verl_nthr.evaluation.models import parse_models
         from verl_nthr.evaluation.report import print_report

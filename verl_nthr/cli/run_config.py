@@ -67,7 +67,7 @@ def compose_run(overrides: Sequence[str], config_path: str, config_name: str) ->
         with _config_source(config_path):
             config = compose(config_name, list(overrides))
         OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, OSError) as error:
         raise RunConfigError(whole_message(error)) from error
     return config
 
@@ -90,26 +90,43 @@ def _config_source(config_path: str) -> AbstractContextManager[None]:
 
 def check(config: DictConfig) -> Findings:
     """Make verl's and this package's checks of a configuration."""
+    from verl_nthr.integration.validation import MISTAKEN, REFUSALS, whole_message
+
+    found: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            found.extend(_problems(config))
+        except REFUSALS as error:
+            found.append(whole_message(error))
+        except MISTAKEN as error:
+            found.append(
+                f"verl cannot read the configuration ({type(error).__name__}: {error}); is a value given where verl "
+                "has options, or one of another type?"
+            )
+    said = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    return Findings(list(dict.fromkeys(found)), list(dict.fromkeys(said)))
+
+
+def _problems(config: DictConfig) -> Iterator[str]:
     from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
 
     from verl_nthr.integration.validation import problems
 
-    found = [f"{key} is missing; set it" for key in REQUIRED if OmegaConf.is_missing(*_node(config, key))]
+    for key in REQUIRED:
+        if OmegaConf.is_missing(*_node(config, key)):
+            yield f"{key} is missing; set it"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         use_critic, use_reference_policy = need_critic(config), need_reference_policy(config)
     estimator = str(config.algorithm.adv_estimator)
     if estimator not in ADV_ESTIMATOR_REGISTRY:
         known = ", ".join(sorted(map(str, ADV_ESTIMATOR_REGISTRY)))
-        found.append(f"algorithm.adv_estimator={label(estimator)}: verl knows no such estimator; use one of {known}")
+        yield f"algorithm.adv_estimator={label(estimator)}: verl knows no such estimator; use one of {known}"
     if estimator == "gae" and not use_critic:
-        found.append("algorithm.adv_estimator=gae: it needs a critic; set critic.enable=True, or use grpo")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        found += problems(config, use_reference_policy=use_reference_policy, use_critic=use_critic)
-    said = [str(warning.message) for warning in caught if warning.category is UserWarning]
-    return Findings(list(dict.fromkeys(found)), list(dict.fromkeys(said)))
+        yield "algorithm.adv_estimator=gae: it needs a critic; set critic.enable=True, or use grpo"
+    yield from problems(config, use_reference_policy=use_reference_policy, use_critic=use_critic)
 
 
 def missing_files(config: DictConfig) -> Iterator[str]:

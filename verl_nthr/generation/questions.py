@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verl_nthr.errors import InputError
+from verl_nthr.json_values import is_string, list_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,23 +41,23 @@ def read_questions(path: Path) -> list[Question]:
     Raises:
         InputError: the file is missing, is no parquet, lacks a column, or a row is not what verl expects.
     """
-    import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     if not path.is_file():
         raise InputError(f"{path} does not exist; wanted a parquet file in verl's format")
     try:
-        frame = pd.read_parquet(path)
+        table = pq.ParquetFile(path).read()
+        missing, rows = [column for column in COLUMNS if column not in table.column_names], table.to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read as parquet: {error}") from error
-    missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise InputError(
             f"{path} lacks the column(s) {', '.join(missing)}; verl's format has {', '.join(COLUMNS)} and extra_info"
         )
-    if frame.empty:
+    if not rows:
         raise InputError(f"{path} has no rows")
-    return [_question(path, index, row) for index, row in enumerate(frame.to_dict("records"))]
+    return [_question(path, index, row) for index, row in enumerate(rows)]
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[int]:
@@ -72,14 +72,13 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: Question) -> lis
     return tokenizer.encode(text, add_special_tokens=False)
 
 
-def _is_message(message: dict[str, Any]) -> bool:
-    return isinstance(message.get("role"), str) and message.get("content") is not None
+def _is_message(message: Any) -> bool:
+    return isinstance(message, dict) and is_string(message.get("role")) and message.get("content") is not None
 
 
 def _question(path: Path, index: int, row: dict[str, Any]) -> Question:
     prompt, reward_model, extra_info = row["prompt"], row["reward_model"], row.get("extra_info")
-    listed = isinstance(prompt, Iterable) and not isinstance(prompt, str)
-    if not listed or not all(isinstance(message, dict) and _is_message(message) for message in prompt):
+    if not list_of(_is_message)(prompt):
         raise InputError(f"{path}, row {index}: 'prompt' has to be a list of chat messages with role and content")
     if not isinstance(reward_model, dict) or "ground_truth" not in reward_model:
         raise InputError(f"{path}, row {index}: 'reward_model' has no 'ground_truth'")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from verl_nthr.heatmap.token_dump import Group, Response
+from verl_nthr.heatmap.token_dump import LARGEST, Group, Response
 
 POSITIONS = 10
 
@@ -112,7 +112,7 @@ def step_of(number: int, groups: list[Group], vocabulary: Vocabulary) -> Step:
 def columns_of(response: Response, mixed: bool, vocabulary: Vocabulary) -> TokenColumns:
     """The tokens of one response, of a group that is ``mixed`` or not."""
     length, tau = len(response.tokens), response.tau
-    margin = [None if score is None or tau is None else score - tau for score in response.scores]
+    margin = [None if score is None or tau is None else within_float32(score - tau) for score in response.scores]
     return TokenColumns(
         token=np.array([*map(vocabulary.number, response.token_ids, response.tokens)], np.uint32),
         score=np.array(response.scores, np.float32),
@@ -126,6 +126,11 @@ def columns_of(response: Response, mixed: bool, vocabulary: Vocabulary) -> Token
         mixed=np.full(length, mixed),
         spared=np.array([*map(response.spared, range(length))], np.bool_),
     )
+
+
+def within_float32(value: float) -> float:
+    """The nearest finite float32's value for what lies beyond all of them."""
+    return max(-LARGEST, min(LARGEST, value))
 
 
 def concatenate(parts: list[TokenColumns]) -> TokenColumns:

@@ -57,7 +57,7 @@ def temperature_of_tokens(temperature: float | Tensor, response: Tensor, respons
     """
     try:
         values = torch.as_tensor(temperature, dtype=torch.float32, device=response.device)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"temperature must be a number or a tensor of numbers, got {temperature!r}") from error
     if values.dim() == 0:
         values = values.expand(responses)

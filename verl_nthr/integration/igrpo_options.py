@@ -11,6 +11,8 @@ from string import Formatter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from verl_nthr.integration.options import NTHRConfigError
 from verl_nthr.text import label, quoted
@@ -98,7 +100,15 @@ def problems(config: DictConfig) -> Iterator[str]:
         return
     from verl.utils.import_utils import resolve_config_path
 
-    for entry in OmegaConf.load(resolve_config_path(path)):
+    try:
+        entries = OmegaConf.to_container(OmegaConf.load(resolve_config_path(path)))
+    except (OSError, ValueError, RecursionError, OmegaConfBaseException, YAMLError) as error:
+        yield f"{LOOPS_FILE}={path} cannot be read ({error}); give a file of agent loops"
+        return
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        yield f"{LOOPS_FILE}={path} is no list of agent loops, each with name and _target_"
+        return
+    for entry in entries:
         if entry.get("_target_") != TARGET:
             continue
         try:

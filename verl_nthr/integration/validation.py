@@ -15,11 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 from verl_nthr.integration import checks, igrpo_options, loss_checks
 from verl_nthr.integration.loss_options import POLICY_LOSS, option_names
 
-REFUSALS = (
-    *(HydraException, OmegaConfBaseException, AssertionError, NotImplementedError, TypeError, ValueError),
-    *(AttributeError, KeyError, ArithmeticError),
-)
-"""What OmegaConf, hydra and verl's checks raise at values, with some of which verl computes before it looks at them."""
+REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, NotImplementedError, TypeError, ValueError)
+"""What OmegaConf, hydra and the checks raise at values that they look at."""
+
+MISTAKEN = (AttributeError, KeyError, ArithmeticError)
+"""What verl's checks run into with values that they do not look at."""
 
 
 def override_config(config_module: ModuleType) -> None:
@@ -47,10 +47,7 @@ def problems(config: DictConfig, *, use_reference_policy: bool, use_critic: bool
 
     of_terms = list(loss_checks.problems(config))
     yield from of_terms
-    try:
-        yield from igrpo_options.problems(config)
-    except OSError as error:
-        yield f"{igrpo_options.LOOPS_FILE}: {error}"
+    yield from igrpo_options.problems(config)
     validate = inspect.unwrap(verl_config.validate_config)
     try:
         validate(_without_loss_terms(config) if of_terms else config, use_reference_policy, use_critic)

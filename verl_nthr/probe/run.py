@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from verl_nthr.errors import InputError
 from verl_nthr.extras import check_installed
 from verl_nthr.files import write_whole
-from verl_nthr.generation.jsonl import append_line, recover_lines
+from verl_nthr.generation.jsonl import append_line, parse_line, recover_lines
 from verl_nthr.generation.loading import load_model, load_tokenizer
 from verl_nthr.generation.progress import progress_bar
 from verl_nthr.generation.questions import read_questions
@@ -33,6 +33,7 @@ from verl_nthr.probe.sampling import sample_rollouts
 from verl_nthr.probe.settings import Settings
 from verl_nthr.probe.stored import read_stored
 from verl_nthr.probe.summary import summarise
+from verl_nthr.text import quoted
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def run_probe(sources: Sources, settings: Settings, out: Path, console: Console)
     Raises:
         InputError: bad input, or ``out`` holds a run with other settings.
     """
-    check_installed("matplotlib", "pandas")
+    check_installed("matplotlib", "pandas", "pyarrow")
     tokenizer = load_tokenizer(sources.model)
     model = functools.cache(functools.partial(load_model, sources.model, settings.dtype))
     with ExitStack() as stack, progress_bar(console) as progress:
@@ -155,12 +156,12 @@ def _claim(out: Path, sources: Sources, settings: Settings) -> None:
     path = out / "run.json"
     run = {"sources": asdict(sources), "settings": asdict(settings)}
     if (out / "questions.jsonl").exists() or (out / "rollouts.jsonl").exists():
-        theirs = json.loads(path.read_bytes()) if path.is_file() else {}
+        theirs = parse_line(path.read_bytes(), str(path)) if path.is_file() else {}
         differ = [
-            f"{name}={theirs.get(part, {}).get(name)!r}"
+            f"{name}={quoted(of_part.get(name))}"
             for part, values in run.items()
             for name, value in values.items()
-            if theirs.get(part, {}).get(name) != value
+            if (of_part := theirs.get(part) if isinstance(theirs.get(part), dict) else {}).get(name) != value
         ]
         if differ:
             raise InputError(f"{out} holds a run with {', '.join(differ)}; pass another --out, or remove it")

@@ -1,0 +1,38 @@
+"""Rows that are not what verl expects, and files that are no parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from verl_nthr.errors import InputError
+from verl_nthr.generation.questions import read_questions
+
+ROW = {
+    "data_source": "toy",
+    "prompt": [{"role": "user", "content": "1+1=?"}],
+    "reward_model": {"ground_truth": "2"},
+}
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [None, 7, "1+1=?", ["1+1=?"], [{"role": "user"}], [{"content": "x"}], [{"role": "user", "content": None}]],
+)
+def test_a_prompt_is_a_list_of_messages(prompt: Any, tmp_path: Path) -> None:
+    pd.DataFrame([ROW | {"prompt": prompt}]).to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match=r"rows\.parquet, row 0: 'prompt' has to be a list of chat messages"):
+        read_questions(tmp_path / "rows.parquet")
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pd.DataFrame([ROW]).to_parquet(path)
+    whole = path.read_bytes()
+    for content in (whole[:50], whole[:-20], whole.replace(b"toy", b"t\xffy"), b""):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"rows\.parquet cannot be read as parquet"):
+            read_questions(path)

@@ -1,0 +1,30 @@
+"""Values that no configuration can have are refused by name, whoever finds them out."""
+
+from __future__ import annotations
+
+import pytest
+
+from verl_nthr.recipes.check import RecipeError, check, compose_run
+
+WORKS = (
+    "actor_rollout_ref.rollout.n=8",
+    "actor_rollout_ref.rollout.name=vllm",
+    "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=1",
+    "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=1",
+    "critic.enable=False",
+)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("algorithm.nthr.base=???", "Missing mandatory value: algorithm.nthr.base"),
+        ("algorithm.filter_groups=True", r"algorithm\.filter_groups=True: give options"),
+        ("data.train_files=True", "data.train_files: True does not exist"),
+        ("trainer=7", r"verl cannot read the configuration .*'n_gpus_per_node'"),
+        (f"+algorithm.{'x' * 5000}=1", "File name too long"),
+    ],
+)
+def test_odd_values(override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        check(compose_run([*WORKS, override]), files=True)
