@@ -16,7 +16,7 @@ MARKDOWN = re.compile(r"[\\`*_\[\]<>!|~$&]")
 
 def printable(text: str) -> str:
     """``text`` with every invisible character but spaces and line feeds replaced by a visible sign."""
-    return text if text.isprintable() else "".join(map(_sign, text))
+    return text if text.isprintable() else text.translate(_SIGNS)
 
 
 def on_one_line(text: str) -> str:
@@ -64,11 +64,18 @@ def print_error(command: str, error: object, file: TextIO | None = None) -> None
     print(printable(shortened(f"{command}: {error}")), file=file or sys.stderr)
 
 
-def _sign(character: str) -> str:
-    if character == "\n":
-        return character
-    if character < " ":
-        return chr(0x2400 + ord(character))
-    if character == "\x7f":
-        return "␡"
-    return f"⟨U+{ord(character):04X}⟩" if unicodedata.category(character) in INVISIBLE else character
+class _Signs(dict[int, str]):
+    """What is shown for a character, by its code; found when it is first asked for."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if character < " " and character != "\n":
+            self[code] = chr(0x2400 + code)
+        elif character != "\n" and unicodedata.category(character) in INVISIBLE:
+            self[code] = "␡" if character == "\x7f" else f"⟨U+{code:04X}⟩"
+        else:
+            self[code] = character
+        return self[code]
+
+
+_SIGNS = _Signs()

@@ -63,3 +63,8 @@ def test_ngrams_by_hand() -> None:
     assert ngrams(problem, 2) == {("one", "x"), ("x", "2"), ("2", "or"), ("or", "three")}
     assert ngrams(problem, 5) == {("one", "x", "2", "or", "three")}
     assert ngrams(problem, 6) == set()
+
+
+@pytest.mark.timeout(60)
+def test_figures_that_never_end_cost_no_more_than_their_length() -> None:
+    assert len(ngrams("[asy] draw " * 100_000, 3)) == 2

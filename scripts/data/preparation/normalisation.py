@@ -14,8 +14,8 @@ TYPESETTING = re.compile(
 )
 FRACTION = re.compile(r"\\[dtc]frac(?![a-z])")
 TOKEN = re.compile(r"\\[a-z]+|\\.|[^\W_]+|\S")
-FIGURE = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)
-"""A figure as program text, which MATH writes into problems."""
+FIGURE = re.compile(r"\[asy\](?:(?!\[asy\]).)*?\[/asy\]", re.DOTALL)
+"""A figure as program text, which MATH writes into problems; it holds no other one."""
 
 WORD = re.compile(r"[^\W_]+")
 
