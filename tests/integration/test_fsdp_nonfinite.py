@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from tests.integration.coverage import covers
-from tests.integration.fsdp import build_engine, rows_of
+from tests.integration.fsdp import build_engine, configs, rows_of
 from tests.integration.injection import Fault, check_columns, faults_of
 from tests.integration.joining import score
 from tests.integration.passes import Case, make_rows
 from tests.integration.references import check_log_probs, check_scores
+from tests.integration.updates import make_targets, make_update
 from tests.processes import run_ranks
 from verl_nthr.integration import fsdp
 from verl_nthr.integration.recording import Recording
@@ -98,3 +102,45 @@ def test_a_fault_costs_its_group_the_scores_and_no_other(models: Path, ranks: in
         check_scores(sound, models, ROWS, case)
         for fault, answers in zip(faults_of(ROWS, ranks // case.ulysses), found, strict=True):
             check_columns(sound, [answer for answer in answers if answer is not None], ROWS, fault)
+
+
+def run_update_with(rank: int, models: str, stage: str) -> tuple[float, bool]:
+    """The gradient's norm of an update by verl's worker with a nan at a stage, and whether a parameter has changed."""
+    os.environ |= {"VERL_PLATFORM": "cpu", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    from verl.utils import tensordict_utils as tu
+    from verl.workers.config import ActorConfig, TrainingWorkerConfig
+    from verl.workers.engine_workers import TrainingWorker
+    from verl.workers.utils.losses import ppo_loss
+
+    case = FAST[0]
+    worker = TrainingWorker(TrainingWorkerConfig(model_type="language_model", **configs(models, case)))
+    worker.reset()
+    actor = ActorConfig(strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1)
+    worker.set_loss_fn(partial(ppo_loss, config=actor))
+    module = worker.engine.module
+    targets = make_targets(Path(models) / case.model, ROWS)
+    if stage == "old log-prob":
+        old = targets.old_log_probs
+        targets = replace(targets, old_log_probs=[[math.nan, *old[0][1:]], *old[1:]])
+    if stage == "hidden state":
+        nan_at = torch.zeros(1, 1000, 1).index_fill_(1, torch.tensor([3]), math.nan)
+        module.get_output_embeddings().register_forward_pre_hook(
+            lambda _, args: (args[0] + nan_at[:, : args[0].shape[1]],)
+        )
+    before = [parameter.full_tensor().clone() for parameter in module.parameters()]
+    mine = range(len(ROWS.group))
+    output = worker.train_mini_batch(make_update(targets, mine, case, None, len(mine)))
+    after = [parameter.full_tensor() for parameter in module.parameters()]
+    changed = any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    norm = tu.get(output, "metrics")["grad_norm"]
+    return float(norm if isinstance(norm, float) else norm[0]), changed
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize(("stage", "steps"), [("none", True), ("old log-prob", True), ("hidden state", False)])
+def test_what_verl_does_with_nan_in_its_update(models: Path, stage: str, steps: bool) -> None:
+    (found,) = run_ranks(run_update_with, 1, str(models), stage)
+    if isinstance(found, Exception):
+        raise found
+    norm, changed = found
+    assert changed == math.isfinite(norm) == steps

@@ -47,6 +47,13 @@ def a_response(batch: StepBatch) -> None:
     batch.rows[WRONG]["nthr_score"][:] = NAN
 
 
+def a_group(batch: StepBatch) -> None:
+    """As the workers answer."""
+    for key in batch.keys_of("a"):
+        batch.rows[key]["nthr_score"][:] = NAN
+        batch.rows[key]["nthr_threshold"] = torch.tensor(NAN)
+
+
 def a_threshold(value: float) -> Callable[[StepBatch], None]:
     def inject(batch: StepBatch) -> None:
         batch.rows[WRONG]["nthr_threshold"] = torch.tensor(value)
@@ -67,6 +74,7 @@ def test_the_sound_batch_is_weighed() -> None:
     [
         *[one_token(key, value) for key in (RIGHT, WRONG) for value in (NAN, INF, -INF)],
         a_response,
+        a_group,
         *[a_threshold(value) for value in (NAN, INF, -INF)],
     ],
 )

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from verl_nthr.influence.features import TokenFeatures
-from verl_nthr.integration.recording import store_device
+from verl_nthr.influence.features import OutputRows, TokenFeatures
+from verl_nthr.integration.recording import check_output_layer, store_device
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -36,3 +36,12 @@ def test_hidden_states_come_back_in_float32() -> None:
     found = features.hidden_of(torch.tensor([2, 0]))
     assert found.dtype == torch.float32
     assert found.tolist() == [[4.0, 5.0], [0.0, 1.0]]
+
+
+def test_only_finite_logits_have_to_be_those_of_the_output_layer() -> None:
+    rows, ids = OutputRows(torch.tensor([[1.0, 0.0], [0.0, 2.0]])), torch.tensor([1, 1, 0])
+    hidden = torch.tensor([[0.0, torch.inf], [0.0, torch.nan], [3.0, 0.0]])
+    check_output_layer(rows, hidden, ids, torch.tensor([[0.0, 1.0], [0.0, 1.0], [3.0, 0.0]]), ids)
+    check_output_layer(rows, hidden.nan_to_num(0.0, 0.0), ids, torch.tensor([[0.0, torch.nan]] * 2 + [[3.0, 0.0]]), ids)
+    with pytest.raises(RuntimeError, match="not its last hidden states times its output layer"):
+        check_output_layer(rows, hidden, ids, torch.tensor([[0.0, 1.0], [0.0, 1.0], [4.0, 0.0]]), ids)

@@ -192,7 +192,7 @@ def store_device(feature_device: str, size: int, device: torch.device) -> torch.
 
 
 def check_output_layer(rows: OutputRows, hidden: Tensor, token_ids: Tensor, logits: Tensor, columns: Tensor) -> None:
-    """The logits of t tokens must be their hidden states times the output layer.
+    """The logits of t tokens must be their hidden states times the output layer, as far as both are finite.
 
     Args:
         rows: holds ``token_ids``.
@@ -207,7 +207,8 @@ def check_output_layer(rows: OutputRows, hidden: Tensor, token_ids: Tensor, logi
     expected = rows.label_logits(hidden, token_ids)
     found = logits.gather(1, columns[:, None])[:, 0]
     rounding = 16 * torch.finfo(hidden.dtype).eps * (1 + logits.abs().amax(dim=-1))
-    if bool(((expected - found).abs() > rounding).any()):
+    finite = expected.isfinite() & found.isfinite()
+    if bool((finite & ((expected - found).abs() > rounding)).any()):
         raise RuntimeError(
             "the model's logits are not its last hidden states times its output layer, as in models that cap or scale "
             "their logits, which NTHR does not cover; use algorithm.adv_estimator=grpo for this model"
