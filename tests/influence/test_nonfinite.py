@@ -35,7 +35,7 @@ def faulted(batch: Batch, log_probs: torch.Tensor, token: int, field: str, value
     return dataclasses.replace(batch, hidden=hidden), log_probs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     sizes=st.lists(st.integers(2, 5), min_size=2, max_size=4),

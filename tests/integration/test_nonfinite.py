@@ -195,7 +195,7 @@ def faults() -> Iterator[tuple[StepBatch, dict[str, object], str]]:
     yield batch, {"base": "lens"}, r"a base advantage \(lens\) of the prompt groups c"
 
 
-@pytest.mark.parametrize(("batch", "options", "message"), faults())
+@pytest.mark.parametrize(("batch", "options", "message"), list(faults()))
 def test_raise_stops_and_fallback_warns_once(batch: StepBatch, options: dict[str, object], message: str) -> None:
     with pytest.raises(NonFiniteError, match=rf"step 3: {message} is nan or infinite; .*on_nonfinite=fallback"):
         batch.advantages(on_nonfinite="raise", step=3, **options)
