@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.toy import make_tokenizer
 from verl_nthr.errors import InputError
-from verl_nthr.generation.questions import read_questions
+from verl_nthr.generation.questions import Question, encode_prompt, read_questions
 
 ROW = {
     "data_source": "toy",
@@ -36,3 +37,10 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"rows\.parquet cannot be read as parquet"):
             read_questions(path)
+
+
+def test_a_template_that_refuses_a_prompt_is_named() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(InputError, match="chat template refuses the prompt of row 3: roles must alternate"):
+        encode_prompt(tokenizer, Question(3, ROW["prompt"], "toy", "2", {}))

@@ -6,13 +6,13 @@ A whole model beside the shards is in ``huggingface`` (FSDP) or ``model/huggingf
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
 from pathlib import Path
 
 from verl_nthr.errors import InputError
+from verl_nthr.generation.jsonl import parse_line
 
 MERGED = "merged"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -87,4 +87,4 @@ def merge_command(actor: Path, target: Path) -> list[str]:
 
 
 def _ties_embeddings(config: Path) -> bool:
-    return config.is_file() and bool(json.loads(config.read_bytes()).get("tie_word_embeddings"))
+    return config.is_file() and bool(parse_line(config.read_bytes(), str(config)).get("tie_word_embeddings"))

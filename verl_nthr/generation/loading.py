@@ -17,7 +17,8 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     """
     try:
         return AutoTokenizer.from_pretrained(model, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        # a damaged file may raise anything: tokenizers and safetensors have no errors of their own for it
         raise InputError(f"no tokenizer can be loaded from MODEL={model}: {error}") from error
 
 
@@ -33,7 +34,7 @@ def load_model(model: str, dtype: str) -> PreTrainedModel:
         loaded, info = AutoModelForCausalLM.from_pretrained(
             model, dtype=getattr(torch, dtype), output_loading_info=True, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise InputError(f"MODEL={model} cannot be loaded as a causal language model: {error}") from error
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:5])

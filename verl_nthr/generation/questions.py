@@ -64,11 +64,16 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: Question) -> lis
     """Token ids of the chat up to where the response begins, as verl renders it.
 
     Raises:
-        InputError: the tokenizer has no chat template.
+        InputError: the tokenizer has no chat template, or it refuses the prompt.
     """
     if tokenizer.chat_template is None:
         raise InputError("MODEL's tokenizer has no chat template, with which verl renders prompts; set one and save it")
-    text = tokenizer.apply_chat_template(question.prompt, add_generation_prompt=True, tokenize=False)
+    from jinja2 import TemplateError
+
+    try:
+        text = tokenizer.apply_chat_template(question.prompt, add_generation_prompt=True, tokenize=False)
+    except (TemplateError, TypeError, ValueError) as error:
+        raise InputError(f"MODEL's chat template refuses the prompt of row {question.index}: {error}") from error
     return tokenizer.encode(text, add_special_tokens=False)
 
 

@@ -32,7 +32,7 @@ from verl_nthr.probe.rollouts import Rollout
 from verl_nthr.probe.sampling import sample_rollouts
 from verl_nthr.probe.settings import Settings
 from verl_nthr.probe.stored import read_stored
-from verl_nthr.probe.summary import summarise
+from verl_nthr.probe.summary import is_result, summarise
 from verl_nthr.text import quoted
 
 
@@ -139,8 +139,8 @@ def _measure(
     path = out / "questions.jsonl"
     results = recover_lines(path)[: len(mixed)]
     for result, rollout in zip(results, mixed, strict=False):
-        if result.get("question") != rollout.question:
-            raise InputError(f"{path} belongs to other rollouts; pass another --out")
+        if result.get("question") != rollout.question or not is_result(result):
+            raise InputError(f"{path} belongs to other rollouts, or is damaged; pass another --out")
     experiment = Experiment(policy, settings)
     task = progress.add_task("updates", total=len(mixed), completed=len(results))
     for number in range(len(results), len(mixed)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable
@@ -9,11 +10,22 @@ from typing import Any
 
 import torch
 
+from verl_nthr.json_values import is_number
 from verl_nthr.probe.gwhes import top_k_overlap
 from verl_nthr.probe.ranks import rank_correlation
 
 TOP_K = (10, 15)
+NUMBERS = ("success_rate", "gwhes", "negative_tokens", "selected_tokens")
+VARIANTS = {"grpo", "pos_only", "random", "nthr"}
 CORRELATIONS = ("nthr", "entropy", "neg_log_prob")
+
+
+def is_result(entry: dict[str, Any]) -> bool:
+    """Whether a stored entry has the numbers of a question's result."""
+    by_variant = [entry.get(name) for name in ("delta", "weights_moved")]
+    if not all(isinstance(found, dict) and found.keys() >= VARIANTS for found in by_variant):
+        return False
+    return all(map(is_number, itertools.chain(map(entry.get, NUMBERS), *(found.values() for found in by_variant))))
 
 
 def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""Model folders that are damaged are named, and code that comes with one is not run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoConfig
+
+from tests.toy import make_model, make_tokenizer
+from verl_nthr.errors import InputError
+from verl_nthr.generation.loading import load_model, load_tokenizer
+
+CODE = """
+import os
+from pathlib import Path
+Path(os.environ["NTHR_TEST_RAN"]).touch()
+from transformers import PreTrainedTokenizerFast as Tokenizer, Qwen2Config as Config, Qwen2ForCausalLM as Model
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tokenizer = make_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    make_model(tokenizer).save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"null", b"{}", b"[" * 100_000, b"\xff" * 100], ids=lambda c: ascii(c[:9])
+)
+def test_a_damaged_tokenizer_is_named(content: bytes, folder: Path) -> None:
+    (folder / "tokenizer.json").write_bytes(content)
+    with pytest.raises(InputError, match="no tokenizer can be loaded from MODEL="):
+        load_tokenizer(str(folder))
+
+
+def test_weights_that_are_cut_off_are_named(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"cannot be loaded as a causal language model: .*incomplete"):
+        load_model(str(folder), "float32")
+
+
+def add_code(folder: Path, model_type: str) -> None:
+    (folder / "code_of_it.py").write_text(CODE)
+    classes = {"AutoConfig": "code_of_it.Config", "AutoModelForCausalLM": "code_of_it.Model"}
+    classes |= {"AutoTokenizer": ["code_of_it.Tokenizer", "code_of_it.Tokenizer"]}
+    for name in ("config.json", "tokenizer_config.json"):
+        config = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(config | {"model_type": model_type, "auto_map": classes}))
+
+
+def test_code_of_a_model_folder_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = folder / "ran"
+    monkeypatch.setenv("NTHR_TEST_RAN", str(ran))
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder / "cache"))
+    add_code(folder, "qwen2")
+    load_tokenizer(str(folder))
+    load_model(str(folder), "float32")
+    add_code(folder, "unknown")
+    with pytest.raises(InputError, match="trust_remote_code"):
+        load_model(str(folder), "float32")
+    assert not ran.exists()
+    AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    assert ran.exists()
