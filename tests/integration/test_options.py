@@ -80,6 +80,7 @@ def test_the_packaged_configuration_is_otherwise_verls() -> None:
         ("+algorithm.nthr.monitor_freq=-1", r"algorithm\.nthr\.monitor_freq=-1: use a number of steps"),
         ("+algorithm.nthr.monitor_freq=0.5", r"algorithm\.nthr\.monitor_freq=0\.5: use a number of steps"),
         ("+algorithm.nthr.feature_device=gpu", r"algorithm\.nthr\.feature_device='gpu': use one of auto, device, host"),
+        ("+algorithm.nthr.on_nonfinite=stop", r"algorithm\.nthr\.on_nonfinite='stop': use one of fallback, raise"),
         ("+algorithm.nthr.monitor_epsilon=inf", r"algorithm\.nthr\.monitor_epsilon=inf: use a finite number"),
         ("+algorithm.nthr.metric=''", r"algorithm\.nthr\.metric=''"),
         (f"+algorithm.nthr.beta=1{'0' * 400}", r"algorithm\.nthr\.beta=10+: use a real number"),
