@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = tuple(str(ROOT / folder) for folder in ("verl_nthr", "scripts"))
 CASES_A_ROUND = 200
 EXAMPLE_CHARACTERS = 2000
+SHRINKING_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def run_target(target: Target, seconds: float, seed: int) -> Tally:
 
 def _run_round(target: Target, end: float, seed: int, tally: Tally) -> None:
     found: list[tuple[str, Crash]] = []
+    shrunk_until = [0.0]
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -83,6 +85,8 @@ def _run_round(target: Target, end: float, seed: int, tally: Tally) -> None:
             if tally.cases and time.monotonic() > end:
                 return
             tally.cases += 1
+        elif time.monotonic() > shrunk_until[0]:
+            return
         try:
             target.check(case)
         except Exception as error:
@@ -94,6 +98,7 @@ def _run_round(target: Target, end: float, seed: int, tally: Tally) -> None:
             if key in tally.crashes:
                 return
             message = printable(shortened(f"{type(error).__name__}: {error}", EXAMPLE_CHARACTERS))
+            shrunk_until[0] = shrunk_until[0] or time.monotonic() + SHRINKING_SECONDS
             found.append((key, Crash(target.name, message, where, _example(case))))
             raise
 
@@ -102,8 +107,7 @@ def _run_round(target: Target, end: float, seed: int, tally: Tally) -> None:
     except Exception:
         if not found:
             raise
-        # the last failure is that of the smallest input
-        key, crash = found[-1]
+        key, crash = min(found, key=lambda each: len(each[1].example))
         tally.crashes[key] = crash
 
 

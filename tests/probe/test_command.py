@@ -112,6 +112,14 @@ def test_other_settings_are_refused(toy: ToyPaths, tmp_path: Path, capsys: pytes
     assert run_toy(toy, tmp_path) == 0
     assert run_toy(toy, tmp_path, "--seed", "1") == 1
     assert "seed=0; pass another --out" in capsys.readouterr().err
+    questions = tmp_path / "questions.jsonl"
+    first = json.loads(questions.read_text().splitlines()[0])
+    questions.write_text(json.dumps(first | {"delta": None}) + "\n")
+    assert run_toy(toy, tmp_path) == 1
+    assert "belongs to other rollouts, or is damaged" in capsys.readouterr().err
+    (tmp_path / "run.json").write_text("[" * 100_000)
+    assert run_toy(toy, tmp_path) == 1
+    assert "run.json is no JSON" in capsys.readouterr().err
 
 
 def test_stored_rollouts_of_the_same_question(toy: ToyPaths, tmp_path: Path) -> None:
