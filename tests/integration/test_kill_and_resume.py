@@ -85,6 +85,7 @@ def responses(dumps: Path, step: int) -> list[dict[str, Any]]:
     return sorted(records, key=lambda record: (record["prompt"], record["response_index"]))
 
 
+@pytest.mark.covers("training: checkpoint and resume")
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     toy: ToyPaths, settings: list[str], undisturbed: Path, tmp_path: Path
 ) -> None:
