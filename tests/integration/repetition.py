@@ -88,8 +88,9 @@ def differences(answers: Answers, others: Answers, beta: float) -> tuple[float, 
 
 
 def same_computation(case: Case) -> tuple[object, ...]:
-    """What scores depend on beside the batch."""
-    return case.model, case.vocabulary, case.anchor_includes_self, case.length_normalised, case.beta, case.dtype
+    """What scores depend on beside the batch; rows of zeros that pad the vocabulary take probability."""
+    kind = case.model, case.dtype, case.vocabulary, case.vocabulary_multiple
+    return *kind, case.anchor_includes_self, case.length_normalised, case.beta
 
 
 def pairs(cuts: Iterable[tuple[Case, Answers]]) -> Iterable[tuple[Case, Case, Answers, Answers]]:
