@@ -48,3 +48,9 @@ def test_an_error_in_the_forward_of_one_rank_reaches_the_driver(tmp_path: Path) 
         end = ended(run)
     check(end)
     assert f"ArithmeticError: {MESSAGE}" in end.log
+
+
+def test_a_killed_agent_loop_of_the_trainer_ends_the_run(tmp_path: Path) -> None:
+    run = kill(tmp_path, "ray::AgentLoopWorker", signal.SIGKILL)
+    check(run)
+    assert "The actor died" in run.log

@@ -1,11 +1,39 @@
-"""How often the trainer looks whether the rollout is done."""
+"""How often the trainer looks whether the rollout is done, and whether anybody is left to do it."""
 
+import time
 from typing import Any
 
 from verl_nthr.cpu.patches import Patch, wrapping
 
 POLL_SECONDS = 0.1
 POSITION = 5
+PROBE_SECONDS = 5.0
+
+
+class Probes:
+    """Asks actors now and then whether they live."""
+
+    def __init__(self) -> None:
+        self.actors: list[Any] = []
+        self._calls: list[Any] = []
+        self._asked = 0.0
+
+    def check(self) -> None:
+        """Ask, :data:`PROBE_SECONDS` after the last time and once all have answered; or take the answers that are in.
+
+        Raises:
+            RayActorError: an actor has died.
+        """
+        import ray
+
+        if self._calls:
+            answered, self._calls = ray.wait(self._calls, num_returns=len(self._calls), timeout=0)
+            ray.get(answered)
+        elif time.monotonic() - self._asked > PROBE_SECONDS:
+            self._calls, self._asked = [actor.__ray_ready__.remote() for actor in self.actors], time.monotonic()
+
+
+_probes = Probes()
 
 
 def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -18,11 +46,31 @@ def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, A
     wrapped(*args, **kwargs)
 
 
+async def init_workers(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Around ``AgentLoopManager._init_agent_loop_workers`` (verl 0.9.1): remembers the actors."""
+    await wrapped(*args, **kwargs)
+    _probes.actors += instance.agent_loop_workers
+
+
+def wait_for_next_poll(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+    """Around ``ReplayBuffer._wait_for_next_poll`` (verl 0.9.1), which waits for ever for prompts of a dead actor."""
+    _probes.check()
+    return wrapped(*args, **kwargs)
+
+
+REPLAY_BUFFER = "verl.trainer.ppo.v1.replay_buffer"
 PATCHES: tuple[Patch, ...] = (
+    wrapping("verl ReplayBuffer: polls every 0.1 s", REPLAY_BUFFER, "ReplayBuffer.__init__", init),
     wrapping(
-        "verl ReplayBuffer: polls every 0.1 s",
-        "verl.trainer.ppo.v1.replay_buffer",
-        "ReplayBuffer.__init__",
-        init,
+        "verl ReplayBuffer: does not wait for actors that died",
+        REPLAY_BUFFER,
+        "ReplayBuffer._wait_for_next_poll",
+        wait_for_next_poll,
+    ),
+    wrapping(
+        "verl AgentLoopManager: its actors are known",
+        "verl.experimental.agent_loop.agent_loop",
+        "AgentLoopManager._init_agent_loop_workers",
+        init_workers,
     ),
 )
