@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -122,3 +123,15 @@ def test_verls_validation_comes_after_ours() -> None:
 
     with pytest.raises(NTHRConfigError, match=f"add {CLASS}"):
         validate_config(stock(LLDS), use_reference_policy=False, use_critic=False)
+
+
+def test_a_process_without_the_plugin_does_not_drop_the_terms_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from verl_nthr.integration.policy_loss import PolicyLossConfig
+
+    assert PolicyLossConfig(llds_coef=0.1).is_active
+    monkeypatch.delitem(sys.modules, "verl_nthr.integration.plugin")
+    assert not PolicyLossConfig().is_active
+    with pytest.raises(
+        RuntimeError, match="verl has not loaded verl-nthr's plugin in this process; unset VERL_USE_EXT"
+    ):
+        PolicyLossConfig(llds_coef=0.1)

@@ -133,6 +133,7 @@ CASES: tuple[Case, ...] = (
     case("algorithm.rollout_correction.bypass_mode=True"),
     case("trainer.use_v1=False"),
     case("trainer.v1.trainer_mode=async"),
+    case("+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_PLUGINS=other"),
     case("model_engine=torchtitan"),
     case(f"{ACTOR}.strategy=fsdp3"),
     case("model_engine=megatron2"),

@@ -49,7 +49,7 @@ def problems(config: DictConfig) -> Iterator[str]:
     yield from combinations.refused_filters(config, options)
     for message in combinations.questionable_filters(config, estimator, options):
         warnings.warn(message, stacklevel=4)
-    needs = requirements.V1_TRAINER
+    needs = requirements.EVERY_RUN
     if is_monitored:
         needs = (*needs, *requirements.OLD_LOG_PROB_PASS)
     if estimator is not None and estimator.compares_group:

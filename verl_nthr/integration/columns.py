@@ -26,8 +26,9 @@ def read_columns(batch: KVBatchMeta, *names: str) -> TensorDict:
     missing = [name for name in names if name not in present]
     if missing:
         raise RuntimeError(
-            f"the workers returned no {', '.join(missing)}: they ran without verl-nthr. Install it in the environment "
-            "of the Ray workers and do not disable it by VERL_USE_EXTERNAL_PLUGINS; `verl-nthr doctor` shows what is "
-            "loaded there"
+            f"the workers returned no {', '.join(missing)}: they ran without verl-nthr. Either verl has not loaded it "
+            "there (install it in the environment of the Ray workers, and do not disable it by "
+            "VERL_USE_EXTERNAL_PLUGINS), or another plugin has replaced the pass of verl's engines "
+            "(BaseEngine.infer_batch): run without that one. `verl-nthr doctor` shows what is loaded in a Ray worker"
         )
     return data

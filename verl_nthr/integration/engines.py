@@ -55,9 +55,10 @@ def capture_of(engine: BaseEngine) -> Capture:
     """What records from ``engine``, by the name of its class: an engine's module may need packages that are not there.
 
     Raises:
-        TypeError: NTHR does not cover the engine.
+        TypeError: NTHR does not cover the engine, or another package's class has the name of one that it covers.
     """
     for base in type(engine).__mro__:
-        if base.__name__ in CAPTURES:
+        if base.__name__ in CAPTURES and base.__module__.startswith("verl.workers.engine."):
             return CAPTURES[base.__name__](engine)
-    raise TypeError(f"NTHR covers verl's FSDP and Megatron engines, not {type(engine).__name__}")
+    name = f"{type(engine).__module__}.{type(engine).__qualname__}"
+    raise TypeError(f"NTHR covers verl's FSDP and Megatron engines, not {name}")

@@ -10,14 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from verl_nthr.integration import versions
 from verl_nthr.integration.loss_options import POLICY_LOSS, LossTerms, option_names
 from verl_nthr.integration.options import NTHRConfigError
-from verl_nthr.integration.requirements import STRATEGIES, V1_TRAINER, Requirement, unmet
+from verl_nthr.integration.requirements import EVERY_RUN, STRATEGIES, Requirement, unmet
 
 ACTOR = "actor_rollout_ref.actor"
 OWN_CLASS = "verl_nthr.integration.policy_loss.PolicyLossConfig"
 VERLS_CLASS = "verl.workers.config.PolicyLossConfig"
 
 _REQUIREMENTS: tuple[Requirement, ...] = (
-    *V1_TRAINER,
+    *EVERY_RUN,
     (
         "actor_rollout_ref.actor.strategy",
         lambda value: value in STRATEGIES,

@@ -23,6 +23,7 @@ from verl_nthr.integration import (
     validation,
     versions,
     worker,
+    worker_check,
 )
 from verl_nthr.supported import installed_version, requirement
 
@@ -35,6 +36,7 @@ HOOKS: tuple[tuple[str, Callable[[ModuleType], None]], ...] = (
     ("verl.trainer.ppo.v1.trainer_base", group_filter.override_trainer_base),
     ("verl.trainer.ppo.v1.trainer_base", loss_columns.override_trainer_base),
     ("verl.trainer.ppo.v1.trainer_base", trainer.override_trainer_base),
+    ("verl.trainer.ppo.v1.trainer_base", worker_check.override_trainer_base),
     ("verl.workers.engine.base", worker.override_engine_base),
     ("verl.workers.engine.base", loss_terms.override_engine_base),
 )

@@ -10,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 STRATEGIES = ("fsdp", "fsdp2", "megatron")
 TRAINER_MODES = ("sync", "colocate_async", "separate_async")
 
+POLICY = "VERL_USE_EXTERNAL_PLUGINS"
+"""Environment variable by which verl decides which plugins it loads."""
+
 Requirement = tuple[str, Callable[[Any], bool], str]
 """A key, whether a value of it will do, and else why not and what to set."""
 
@@ -26,10 +29,10 @@ def of_scoring(config: DictConfig) -> tuple[Requirement, ...]:
     """What a run needs whose old-log-prob pass is to be scored."""
     strategy = OmegaConf.select(config, "actor_rollout_ref.actor.strategy", default=None)
     if strategy == "megatron":
-        return (*V1_TRAINER, *OLD_LOG_PROB_PASS, *GROUPS, *SCORING, *MEGATRON)
+        return (*EVERY_RUN, *OLD_LOG_PROB_PASS, *GROUPS, *SCORING, *MEGATRON)
     if strategy == "fsdp2" and _restores_weights(config):
-        return (*V1_TRAINER, *OLD_LOG_PROB_PASS, *GROUPS, *SCORING, *RESTORED_WEIGHTS)
-    return (*V1_TRAINER, *OLD_LOG_PROB_PASS, *GROUPS, *SCORING)
+        return (*EVERY_RUN, *OLD_LOG_PROB_PASS, *GROUPS, *SCORING, *RESTORED_WEIGHTS)
+    return (*EVERY_RUN, *OLD_LOG_PROB_PASS, *GROUPS, *SCORING)
 
 
 def _restores_weights(config: DictConfig) -> bool:
@@ -42,8 +45,19 @@ def _one_of(values: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: value in values
 
 
-V1_TRAINER: tuple[Requirement, ...] = (
+def lets_plugin_load(policy: str) -> bool:
+    """Whether a value of :data:`POLICY` lets verl load this package's plugin; read as verl 0.9 does."""
+    names = [name.strip() for name in str(policy).lower().split(",")]
+    return names == ["auto"] or "nthr" in names
+
+
+EVERY_RUN: tuple[Requirement, ...] = (
     ("trainer.use_v1", bool, "the legacy trainer is not covered; set trainer.use_v1=True"),
+    (
+        f"ray_kwargs.ray_init.runtime_env.env_vars.{POLICY}",
+        lets_plugin_load,
+        "verl would not load verl-nthr in Ray's processes; unset it, or add nthr to it",
+    ),
 )
 
 OLD_LOG_PROB_PASS: tuple[Requirement, ...] = (

@@ -1,0 +1,165 @@
+"""Before the first step: can every worker do what this package will ask of it?
+
+A worker where verl has not loaded the plugin, or where another plugin has replaced what it changes, would train without
+scores or loss terms.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import wrapt
+
+from verl_nthr.integration.estimators import estimator_of
+from verl_nthr.integration.loss_options import LossTerms
+from verl_nthr.integration.requirements import POLICY, lets_plugin_load
+
+if TYPE_CHECKING:
+    from transfer_queue import KVBatchMeta
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+    from verl.workers.engine import BaseEngine
+
+PLUGIN = "verl_nthr.integration.plugin"
+TIME_LIMIT = 300.0
+"""Seconds that the workers have to answer."""
+
+STOOD_IN = ("prepare_model_inputs", "prepare_model_outputs", "forward_step", "forward_backward_batch")
+"""Methods of an engine that the recording of a pass stands in for, or that call those."""
+
+_checked: WeakSet[PPOTrainer] = WeakSet()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker says of itself."""
+
+    problem: str | None
+    """Why it cannot do its part."""
+
+    warnings: tuple[str, ...] = ()
+    """What may be in the way."""
+
+
+def override_trainer_base(trainer_base: ModuleType) -> None:
+    """Wrap ``verl.trainer.ppo.v1.trainer_base.PPOTrainer._step_once`` (0.9), of which the first begins the training."""
+    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._step_once", _step_once)
+
+
+def _step_once(
+    wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> KVBatchMeta:
+    if trainer not in _checked:
+        _checked.add(trainer)
+        methods = needed_methods(trainer)
+        if methods:
+            check_workers(trainer.actor_rollout_wg.workers, methods)
+    return wrapped(*args, **kwargs)
+
+
+def needed_methods(trainer: PPOTrainer) -> list[str]:
+    """Methods of ``verl.workers.engine.base.BaseEngine`` that have to be this package's for a run."""
+    estimator = estimator_of(trainer.config)
+    terms = LossTerms.from_config(trainer.config.actor_rollout_ref.actor.policy_loss)
+    scored = ["infer_batch"] if estimator is not None and estimator.is_scored else []
+    return scored + (["train_batch"] if terms.is_active else [])
+
+
+def check_workers(workers: Sequence[Any], methods: list[str]) -> None:
+    """Ask Ray actors whether they can do their part, all at once, and warn of what may be in the way.
+
+    Raises:
+        RuntimeError: one cannot; the message says which, why, and the way out.
+    """
+    import ray
+
+    asked = [worker.__ray_call__.remote(look, methods) for worker in workers]
+    for rank, answer in enumerate(asked):
+        try:
+            found = ray.get(answer, timeout=TIME_LIMIT)
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(
+                f"worker {rank} cannot load verl-nthr ({str(error).strip().splitlines()[-1]}): install it in the "
+                "environment of the Ray workers, on every node"
+            ) from error
+        if found.problem is not None:
+            raise RuntimeError(
+                f"worker {rank} {found.problem}. `verl-nthr doctor` shows what is loaded in a Ray worker"
+            )
+        for message in found.warnings:
+            warnings.warn(f"worker {rank}: {message}", stacklevel=2)
+
+
+def look(worker: Any, methods: list[str]) -> Answer:
+    """Runs inside a worker: has verl loaded the plugin there, and what has become of ``methods`` and of the engine?"""
+    if PLUGIN not in sys.modules:
+        return Answer(f"runs without verl-nthr's plugin: {_why_not_loaded()}")
+    engine = engine_of(worker)
+    if engine is None:
+        return Answer("has no actor with an engine: this version of verl builds its workers in another way")
+    said: list[str] = []
+    for method in methods:
+        found = other_function(type(engine), method)
+        if found is not None and found.startswith("verl."):
+            return Answer(f"runs {found} as verl has it: the plugin does not fit the verl that is installed there")
+        if found is not None:
+            said.append(
+                f"{method} of its engine is {found}, another package's, which has to call what it replaced; if the "
+                "first step fails, run without that package"
+            )
+    if "infer_batch" in methods:
+        from verl_nthr.integration.engines import capture_of
+
+        try:
+            capture_of(engine)
+        except TypeError as error:
+            return Answer(f"cannot be scored: {error}")
+        said += overridden(type(engine))
+    return Answer(None, tuple(said))
+
+
+def engine_of(worker: Any) -> BaseEngine | None:
+    """The actor's engine of a worker of ``verl.workers.engine_workers`` (0.9), alone or among colocated ones."""
+    for candidate in (worker, *getattr(worker, "worker_dict", {}).values()):
+        engine = getattr(getattr(candidate, "actor", None), "engine", None)
+        if engine is not None:
+            return engine
+    return None
+
+
+def other_function(engine: type[BaseEngine], method: str) -> str | None:
+    """The full name of an engine's method where it is neither this package's nor, as far as one can see, calls it."""
+    function = found = next(vars(base)[method] for base in engine.__mro__ if method in vars(base))
+    while found is not None:
+        if getattr(getattr(found, "_self_wrapper", None), "__module__", "").startswith("verl_nthr."):
+            return None
+        found = getattr(found, "__wrapped__", None)
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def overridden(engine: type[BaseEngine]) -> list[str]:
+    """A warning if a class outside of verl overrides what the recording of a pass stands in for."""
+    return [
+        f"{base.__module__}.{base.__qualname__}, another package's engine, overrides {', '.join(names)}, through which "
+        "scores are recorded; it has to do there what verl's engine does"
+        for base in engine.__mro__
+        if not base.__module__.startswith("verl.") and (names := [name for name in STOOD_IN if name in vars(base)])
+    ]
+
+
+def _why_not_loaded() -> str:
+    value = os.environ.get(POLICY)
+    if not lets_plugin_load(value or "auto"):
+        return f"{POLICY}={value} in its environment does not let verl load it; unset that there, or add nthr to it"
+    try:
+        importlib.import_module(PLUGIN)
+    except Exception as error:  # noqa: BLE001 - verl hides it, whatever it is
+        return f"verl could not load it ({type(error).__name__}: {error}); repair that environment"
+    return "it is there but not installed, so that verl finds no entry point; pip install it where Ray's workers run"
