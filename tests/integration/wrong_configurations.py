@@ -118,6 +118,7 @@ CASES: tuple[Case, ...] = (
     case("algorithm.adv_estimator=psr", "algorithm.use_kl_in_reward=True"),
     case("algorithm.adv_estimator=ngrpo", "algorithm.use_kl_in_reward=True"),
     case("algorithm.adv_estimator=ngrpo"),
+    case("algorithm.adv_estimator=ngrpo", f"{ACTOR}.clip_ratio_c=none"),
     case("algorithm.adv_estimator=s_grpo", "algorithm.norm_adv_by_std_in_grpo=False"),
     # options without effect
     case("algorithm.adv_estimator=grpo", f"{NTHR}.beta=0"),
@@ -181,6 +182,7 @@ CASES: tuple[Case, ...] = (
     case(*IGRPO, loop="draft: 2"),
     case(*IGRPO, loop='template: "{prompt}"'),
     case(*IGRPO[:2], loop="drafts: 2"),
+    case(*IGRPO[:2], "data.max_prompt_length=long", loop="drafts: 2"),
     case(IGRPO[0], IGRPO[2], loop="drafts: 2"),
     case(*IGRPO, "reward.reward_model.enable=True", loop="drafts: 2"),
     case(f"{ROLLOUT}.agent.agent_loop_config_path=FOLDER/missing.yaml"),
@@ -190,6 +192,8 @@ CASES: tuple[Case, ...] = (
     case(f"{ACTOR}.loss_agg_mode=mean"),
     case(f"{ACTOR}.ppo_mini_batch_size=2048"),
     case("data.train_batch_size=1000", "trainer.n_gpus_per_node=3"),
+    case("data.train_batch_size=many"),
+    case("trainer.n_gpus_per_node=0"),
     case("data.train_files=[a"),
     case("algorithm.adv_estimator"),
     # files

@@ -90,20 +90,15 @@ def _config_source(config_path: str) -> AbstractContextManager[None]:
 
 def check(config: DictConfig) -> Findings:
     """Make verl's and this package's checks of a configuration."""
-    from verl_nthr.integration.validation import MISTAKEN, REFUSALS, whole_message
+    from verl_nthr.integration.validation import REFUSALS, SURPRISES, reason
 
     found: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
             found.extend(_problems(config))
-        except REFUSALS as error:
-            found.append(whole_message(error))
-        except MISTAKEN as error:
-            found.append(
-                f"verl cannot read the configuration ({type(error).__name__}: {error}); is a value given where verl "
-                "has options, or one of another type?"
-            )
+        except (*REFUSALS, *SURPRISES) as error:
+            found.append(reason(error))
     said = [str(warning.message) for warning in caught if warning.category is UserWarning]
     return Findings(list(dict.fromkeys(found)), list(dict.fromkeys(said)))
 

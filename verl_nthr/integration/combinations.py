@@ -73,7 +73,9 @@ def questionable(config: DictConfig, estimator: Estimator, options: NTHROptions)
             f"algorithm.norm_adv_by_std_in_grpo=False: without effect on the base advantage {estimator.base}; unset it"
         )
     actor = OmegaConf.select(config, ACTOR)
-    if estimator.base == "ngrpo" and not (actor.clip_ratio_low < actor.clip_ratio_high and actor.clip_ratio_c > 3):
+    clip = actor.clip_ratio_low, actor.clip_ratio_high, actor.clip_ratio_c
+    is_asymmetric = all(isinstance(value, int | float) for value in clip) and clip[0] < clip[1] and clip[2] > 3
+    if estimator.base == "ngrpo" and not is_asymmetric:
         yield (
             f"{ACTOR}.clip_ratio_low={actor.clip_ratio_low}, clip_ratio_high={actor.clip_ratio_high}, "
             f"clip_ratio_c={actor.clip_ratio_c}: NGRPO's advantages come with an asymmetric clip and no dual clip; set "

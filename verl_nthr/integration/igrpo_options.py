@@ -80,7 +80,7 @@ def _settings_problems(config: DictConfig) -> Iterator[str]:
     if not OmegaConf.select(config, "trainer.use_v1", default=True):
         yield "trainer.use_v1=False: the legacy trainer spreads a group over processes; set trainer.use_v1=True"
     prompt, response = config.data.max_prompt_length, config.data.max_response_length
-    if prompt <= response:
+    if not isinstance(prompt, int) or not isinstance(response, int) or prompt <= response:
         yield (
             f"data.max_prompt_length={prompt} has no room for a prompt and a draft of data.max_response_length="
             f"{response} tokens; raise it"

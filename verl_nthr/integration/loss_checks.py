@@ -89,4 +89,7 @@ def questionable(config: DictConfig, terms: LossTerms) -> Iterator[str]:
 def _updates_of_a_step(config: DictConfig) -> int:
     actor, v1 = config.actor_rollout_ref.actor, config.trainer.v1
     batches = v1.separate_async.parameter_sync_step if v1.trainer_mode == "separate_async" else 1
+    factors = batches, actor.ppo_epochs, config.data.train_batch_size, actor.ppo_mini_batch_size
+    if not all(isinstance(factor, int) and factor > 0 for factor in factors):
+        return 0
     return batches * actor.ppo_epochs * max(1, config.data.train_batch_size // actor.ppo_mini_batch_size)

@@ -15,11 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 from verl_nthr.integration import checks, igrpo_options, loss_checks
 from verl_nthr.integration.loss_options import POLICY_LOSS, option_names
 
-REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, NotImplementedError, TypeError, ValueError)
+REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, NotImplementedError, ValueError)
 """What OmegaConf, hydra and the checks raise at values that they look at."""
 
-MISTAKEN = (AttributeError, KeyError, ArithmeticError)
-"""What verl's checks run into with values that they do not look at."""
+SURPRISES = (ArithmeticError, AttributeError, LookupError, TypeError)
+"""What verl's checks run into at others, as a text for a number."""
 
 
 def override_config(config_module: ModuleType) -> None:
@@ -51,9 +51,19 @@ def problems(config: DictConfig, *, use_reference_policy: bool, use_critic: bool
     validate = inspect.unwrap(verl_config.validate_config)
     try:
         validate(_without_loss_terms(config) if of_terms else config, use_reference_policy, use_critic)
-    except REFUSALS as error:
-        yield whole_message(error)
+    except (*REFUSALS, *SURPRISES) as error:
+        yield reason(error)
     yield from checks.problems(config)
+
+
+def reason(error: Exception) -> str:
+    """Why a configuration is refused, from one of :data:`REFUSALS` or :data:`SURPRISES`."""
+    if isinstance(error, REFUSALS):
+        return whole_message(error)
+    return (
+        f"verl cannot read the configuration ({type(error).__name__}: {whole_message(error)}); is a value out of range, "
+        "of another type, or given where verl has options?"
+    )
 
 
 def whole_message(error: BaseException) -> str:

@@ -84,6 +84,8 @@ def check_workers(workers: Sequence[Any], methods: list[str]) -> None:
     for rank, answer in enumerate(asked):
         try:
             found = ray.get(answer, timeout=TIME_LIMIT)
+        except ray.exceptions.GetTimeoutError as error:
+            raise RuntimeError(f"worker {rank} has not answered for {TIME_LIMIT:.0f} s: see its log") from error
         except ray.exceptions.RayError as error:
             raise RuntimeError(
                 f"worker {rank} cannot load verl-nthr ({str(error).strip().splitlines()[-1]}): install it in the "
