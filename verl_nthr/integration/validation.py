@@ -61,8 +61,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, REFUSALS):
         return whole_message(error)
     return (
-        f"verl cannot read the configuration ({type(error).__name__}: {whole_message(error)}); is a value out of range, "
-        "of another type, or given where verl has options?"
+        f"verl cannot read the configuration ({type(error).__name__}: {whole_message(error)}); is a value out of "
+        "range, of another type, or given where verl has options?"
     )
 
 
