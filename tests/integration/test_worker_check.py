@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -160,6 +161,38 @@ def test_the_driver_names_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
         RuntimeError, match=r"worker 0 cannot load verl-nthr \(.*No module named 'verl_nthr'.*: install"
     ):
         check_workers([Handle(absent)], BOTH)
+
+
+class ColocatedWorker:
+    """An asynchronous actor, as verl's workers are, with an engine that needs no model."""
+
+    def __init__(self) -> None:
+        self.worker_dict = worker_with(engine_class()).worker_dict
+
+    async def update_weights(self) -> None:
+        """Makes the actor asynchronous."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_real_actors_are_asked() -> None:
+    import ray
+
+    with tempfile.TemporaryDirectory(prefix="vn", ignore_cleanup_errors=True) as folder:
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, object_store_memory=100_000_000, _temp_dir=folder
+        )
+        try:
+            actor = ray.remote(ColocatedWorker)
+            without = {"env_vars": {"VERL_USE_EXTERNAL_PLUGINS": "none"}}
+            workers = [actor.remote(), actor.options(runtime_env=without).remote()]
+            check_workers(workers[:1], BOTH)
+            with pytest.raises(
+                RuntimeError, match=r"worker 1 runs without verl-nthr's plugin: VERL_USE_EXTERNAL_PLUGINS"
+            ):
+                check_workers(workers, BOTH)
+        finally:
+            ray.shutdown()
 
 
 @pytest.mark.slow
