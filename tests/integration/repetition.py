@@ -79,11 +79,12 @@ def by_row(answers: Answers) -> tuple[Tensor, Tensor]:
 def differences(answers: Answers, others: Answers, beta: float) -> tuple[float, float]:
     """Largest difference of the scores, and of the thresholds over β, both over the largest |score|."""
     (scores, thresholds), (their_scores, their_thresholds) = by_row(answers), by_row(others)
-    scored = ~scores.isnan()
+    scored, bounded = ~scores.isnan(), ~thresholds.isnan()
     assert torch.equal(scored, ~their_scores.isnan())
+    assert torch.equal(bounded, ~their_thresholds.isnan())
     largest = scores[scored].abs().max()
     apart = (scores - their_scores)[scored].abs().max() / largest
-    thresholds_apart = (thresholds - their_thresholds)[scored & ~thresholds.isnan()].abs().max() / (beta * largest)
+    thresholds_apart = (thresholds - their_thresholds)[scored & bounded].abs().max() / (beta * largest)
     return float(apart), float(thresholds_apart)
 
 
