@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from verl_nthr.text import label
 
@@ -58,7 +59,6 @@ def compose_run(overrides: Sequence[str], config_path: str, config_name: str) ->
     from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from verl_nthr.integration.validation import whole_message
 
@@ -127,16 +127,24 @@ def _problems(config: DictConfig) -> Iterator[str]:
 def missing_files(config: DictConfig) -> Iterator[str]:
     """What is not there of the local files that a run names, one a line."""
     for key in DATA:
-        value = OmegaConf.select(config, key)
+        value = _value(config, key)
         for path in value if isinstance(value, ListConfig) else [value]:
             if path and _is_local(str(path)) and not Path(str(path)).expanduser().is_file():
                 yield f"{key}: {label(str(path))} does not exist; docs/recipes.md says how the data are prepared"
-    path, name = (OmegaConf.select(config, f"{REWARD}.{part}") for part in ("path", "name"))
+    path, name = (_value(config, f"{REWARD}.{part}") for part in ("path", "name"))
     if path and _is_local(path):
         yield from _missing_function(Path(path).expanduser(), name)
-    model = str(OmegaConf.select(config, MODEL))
+    model = str(_value(config, MODEL))
     if model.startswith(("/", "~", "./", "../")) and not (Path(model).expanduser() / "config.json").is_file():
         yield f"{MODEL}: {model} is no folder with a config.json; give a model's folder, or its name on the Hub"
+
+
+def _value(config: DictConfig, key: str) -> Any:
+    """None also where the configuration has another shape, which :func:`check` refuses."""
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException:
+        return None
 
 
 def _missing_function(file: Path, name: str) -> Iterator[str]:
