@@ -157,10 +157,15 @@ def test_the_driver_names_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match=r"worker 1 runs without it\. `verl-nthr doctor` shows what is loaded"):
         check_workers([Handle(Answer(None)), Handle(Answer("runs without it"))], BOTH)
     absent = ray.exceptions.RaySystemError("No module named 'verl_nthr'")
-    with pytest.raises(
-        RuntimeError, match=r"worker 0 cannot load verl-nthr \(.*No module named 'verl_nthr'.*: install"
+    with pytest.warns(
+        UserWarning, match=r"worker 0: it could not be asked .*No module named 'verl_nthr'.*; if the first"
     ):
-        check_workers([Handle(absent)], BOTH)
+        check_workers([Handle(absent), Handle(Answer(None))], BOTH)
+
+
+def test_a_worker_of_another_build_is_not_refused_on_a_guess() -> None:
+    (said,) = look(SimpleNamespace(), BOTH).warnings
+    assert said == "it has no actor with an engine that could be looked at"
 
 
 class ColocatedWorker:

@@ -75,6 +75,8 @@ def needed_methods(trainer: PPOTrainer) -> list[str]:
 def check_workers(workers: Sequence[Any], methods: list[str]) -> None:
     """Ask Ray actors whether they can do their part, all at once, and warn of what may be in the way.
 
+    A worker that does not answer, as one without this package, is warned of: the first step will tell.
+
     Raises:
         RuntimeError: one cannot; the message says which, why, and the way out.
     """
@@ -84,13 +86,15 @@ def check_workers(workers: Sequence[Any], methods: list[str]) -> None:
     for rank, answer in enumerate(asked):
         try:
             found = ray.get(answer, timeout=TIME_LIMIT)
-        except ray.exceptions.GetTimeoutError as error:
-            raise RuntimeError(f"worker {rank} has not answered for {TIME_LIMIT:.0f} s: see its log") from error
         except ray.exceptions.RayError as error:
-            raise RuntimeError(
-                f"worker {rank} cannot load verl-nthr ({str(error).strip().splitlines()[-1]}): install it in the "
-                "environment of the Ray workers, on every node"
-            ) from error
+            reason = str(error).strip().splitlines()[-1]
+            found = Answer(
+                None,
+                (
+                    f"it could not be asked for verl-nthr ({reason}); if the first step fails, install it in the "
+                    "environment of the Ray workers, on every node",
+                ),
+            )
         if found.problem is not None:
             raise RuntimeError(
                 f"worker {rank} {found.problem}. `verl-nthr doctor` shows what is loaded in a Ray worker"
@@ -105,7 +109,7 @@ def look(worker: Any, methods: list[str]) -> Answer:
         return Answer(f"runs without verl-nthr's plugin: {_why_not_loaded()}")
     engine = engine_of(worker)
     if engine is None:
-        return Answer("has no actor with an engine: this version of verl builds its workers in another way")
+        return Answer(None, ("it has no actor with an engine that could be looked at",))
     said: list[str] = []
     for method in methods:
         found = other_function(type(engine), method)
