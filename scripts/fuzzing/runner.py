@@ -107,7 +107,7 @@ def _run_round(target: Target, end: float, seed: int, tally: Tally) -> None:
     except Exception:
         if not found:
             raise
-        key, crash = min(found, key=lambda each: len(each[1].example))
+        key, crash = min(reversed(found), key=lambda each: len(each[1].example))
         tally.crashes[key] = crash
 
 
