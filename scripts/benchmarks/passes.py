@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from benchmarks.batch import Batch
-from benchmarks.queue import BatchMeta, Columns
+from benchmarks.queue import BatchMeta, Columns, Trainer, advantage_tensors
 from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS
 
 TEMPERATURE = 1.0
@@ -88,13 +88,13 @@ class NTHRStep:
         self._scoring, batch = scoring, scoring.batch
         algorithm = {"adv_estimator": "nthr", "nthr": options}
         config = OmegaConf.create({"algorithm": algorithm, "data": {"seed": 0}})
-        self._trainer = SimpleNamespace(config=config, global_steps=0, local_trigger_step=0)
+        self._trainer = Trainer(config)
         self._keys = [f"prompt{group}_{row}_0" for row, group in enumerate(batch.group)]
         rewards = [torch.zeros(len(response)) for response in batch.responses]
         for row, correct in zip(rewards, batch.correct, strict=True):
             row[-1] = float(correct)
         self._columns = {"rm_scores": jagged(rewards)}
-        self._advantages = torch.nn.utils.rnn.pad_sequence(rewards, batch_first=True)
+        self._tensors = advantage_tensors(rewards)
 
     def run(self) -> Tensor:
         """Everything that NTHR adds to a step, and the pass: scores [B, response length], jagged."""
@@ -126,7 +126,7 @@ class NTHRStep:
         """Where verl calls the function in which the weights are applied; its own part is the plain pass's too."""
         from verl.trainer.ppo.v1 import trainer_base
 
-        data = SimpleNamespace(batch={"advantages": self._advantages, "response_mask": self._advantages})
+        data = SimpleNamespace(batch=dict(self._tensors))
         trainer_base.compute_advantage_for_multi_trajectories(data)
         return meta
 

@@ -1,4 +1,4 @@
-"""In place of TransferQueue: the columns of one batch, in this process and without transport."""
+"""In place of TransferQueue and verl's trainer: one batch in this process, without transport."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import torch
+from torch import Tensor
+
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
     from tensordict import TensorDict
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass
@@ -25,6 +30,23 @@ class BatchMeta:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+@dataclass(eq=False)
+class Trainer:
+    """What NTHR reads of ``verl.trainer.ppo.v1.trainer_base.PPOTrainer``."""
+
+    config: DictConfig
+    global_steps: int = 0
+    local_trigger_step: int = 0
+    tokenizer: PreTrainedTokenizerBase | None = None
+
+
+def advantage_tensors(rewards: Sequence[Tensor]) -> dict[str, Tensor]:
+    """[B, L] each, what verl's advantage function has of responses with these token rewards, which it returns."""
+    padded = torch.nn.utils.rnn.pad_sequence(list(rewards), batch_first=True)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rewards], batch_first=True)
+    return {"advantages": padded, "token_level_rewards": padded, "response_mask": mask}
 
 
 class Columns:

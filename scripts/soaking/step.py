@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.batch import Batch, make_batch
 from benchmarks.engine import build_engine
 from benchmarks.passes import jagged, pass_data
-from benchmarks.queue import BatchMeta, Columns
+from benchmarks.queue import BatchMeta, Columns, Trainer, advantage_tensors
 from benchmarks.shapes import Shape
 from verl_nthr.demo.settings import (
     MAX_PROMPT_TOKENS,
@@ -73,9 +73,8 @@ class Soak:
             return meta
 
         def verl_advantage(meta: BatchMeta, metrics: dict[str, Any]) -> BatchMeta:
-            advantages = torch.nn.utils.rnn.pad_sequence(columns.values["rm_scores"].unbind(), batch_first=True)
             columns.values["returns"] = columns.values["rm_scores"]
-            data = SimpleNamespace(batch={"advantages": advantages, "response_mask": advantages})
+            data = SimpleNamespace(batch=advantage_tensors(columns.values["rm_scores"].unbind()))
             trainer_base.compute_advantage_for_multi_trajectories(data)
             return meta
 
@@ -84,10 +83,10 @@ class Soak:
             with mock.patch.object(trainer_base, "compute_advantage_for_multi_trajectories", lambda data, **_: data):
                 nthr_trainer.compute_advantage(verl_advantage, trainer, meta, {})
 
-    def _trainer(self, number: int, dumps: Path | None) -> Any:
+    def _trainer(self, number: int, dumps: Path | None) -> Trainer:
         algorithm = {"adv_estimator": "nthr", "nthr": {"token_dump_dir": None if dumps is None else str(dumps)}}
         config = OmegaConf.create({"algorithm": algorithm, "data": {"seed": 0}})
-        return SimpleNamespace(config=config, global_steps=number, local_trigger_step=0, tokenizer=self._tokenizer)
+        return Trainer(config, global_steps=number, tokenizer=self._tokenizer)
 
     def _scored(self, batch: Batch, response: Tensor, request: Any) -> dict[str, Tensor]:
         """The workers' columns of all rows; every rank passes a share of them through its engine."""
