@@ -150,9 +150,10 @@ Options = TypeVar("Options")
 
 
 def _from_node(cls: type[Options], node: Any, path: str) -> Options:
-    if not isinstance(node, Mapping):
-        raise NTHRConfigError(f"{path}={quoted(node)}: give options, as algorithm.nthr.beta=1.0")
     fields = {known.name: known for known in dataclasses.fields(cls)}
+    if not isinstance(node, Mapping):
+        name, default = next((name, known.default) for name, known in fields.items() if known.default is not None)
+        raise NTHRConfigError(f"{path}={quoted(node)}: give options, as {path}.{name}={default}")
     values = {}
     for name, value in node.items():
         if name not in fields:
