@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
+from tests.integration.colocated_workers import ColocatedWorker, worker_with
 from tests.integration.runs import nthr, train
 from tests.integration.test_options import stock
 from tests.toy import make_toy
@@ -23,15 +23,6 @@ def engine_class(name: str = "FSDPEngineWithLMHead", module: str = __name__, **m
     from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
     return type(name, (FSDPEngineWithLMHead,), {"__module__": module, **methods}) if methods else FSDPEngineWithLMHead
-
-
-def worker_with(kind: type) -> SimpleNamespace:
-    """A colocated worker with an engine of a class; its model is an output layer."""
-    engine = object.__new__(kind)
-    engine.module = SimpleNamespace(get_output_embeddings=lambda: torch.nn.Linear(2, 3))
-    engine.model_config = SimpleNamespace(use_fused_kernels=False)
-    actor = SimpleNamespace(engine=engine)
-    return SimpleNamespace(worker_dict={"actor_rollout": SimpleNamespace(actor=actor)})
 
 
 BOTH = ["infer_batch", "train_batch"]
@@ -166,16 +157,6 @@ def test_the_driver_names_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_of_another_build_is_not_refused_on_a_guess() -> None:
     (said,) = look(SimpleNamespace(), BOTH).warnings
     assert said == "it has no actor with an engine that could be looked at"
-
-
-class ColocatedWorker:
-    """An asynchronous actor, as verl's workers are, with an engine that needs no model."""
-
-    def __init__(self) -> None:
-        self.worker_dict = worker_with(engine_class()).worker_dict
-
-    async def update_weights(self) -> None:
-        """Makes the actor asynchronous."""
 
 
 @pytest.mark.slow
