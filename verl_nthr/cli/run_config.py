@@ -26,6 +26,7 @@ PACKAGED_CONFIG = ("pkg://verl_nthr.config", "nthr_trainer")
 DATA = ("data.train_files", "data.val_files")
 REWARD = "reward.custom_reward_function"
 MODEL = "actor_rollout_ref.model.path"
+PATH_CHARACTERS = 500
 REQUIRED = ("actor_rollout_ref.rollout.name",)
 """Keys without a default in verl's configuration that every run needs."""
 
@@ -130,7 +131,8 @@ def missing_files(config: DictConfig) -> Iterator[str]:
         value = _value(config, key)
         for path in value if isinstance(value, ListConfig) else [value]:
             if path and _is_local(str(path)) and not Path(str(path)).expanduser().is_file():
-                yield f"{key}: {label(str(path))} does not exist; docs/recipes.md says how the data are prepared"
+                shown = label(str(path), PATH_CHARACTERS)
+                yield f"{key}: {shown} does not exist; docs/recipes.md says how the data are prepared"
     path, name = (_value(config, f"{REWARD}.{part}") for part in ("path", "name"))
     if path and _is_local(path):
         yield from _missing_function(Path(path).expanduser(), name)
