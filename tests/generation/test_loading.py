@@ -16,7 +16,10 @@ CODE = """
 import os
 from pathlib import Path
 Path(os.environ["NTHR_TEST_RAN"]).touch()
-from transformers import PreTrainedTokenizerFast as Tokenizer, Qwen2Config as Config, Qwen2ForCausalLM as Model
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+class Tokenizer(PreTrainedTokenizerFast): pass
+class Config(Qwen2Config): pass
+class Model(Qwen2ForCausalLM): pass
 """
 
 

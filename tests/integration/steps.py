@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from dataclasses import dataclass
-from types import SimpleNamespace
+from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
@@ -24,6 +23,16 @@ class Tokenizer:
 
     def decode(self, ids: list[int]) -> str:
         return "".join(f"<{token}>" for token in ids)
+
+
+@dataclass(eq=False)
+class Trainer:
+    """What the step reads of verl's."""
+
+    config: Any
+    global_steps: int
+    local_trigger_step: int = 0
+    tokenizer: Any = field(default_factory=Tokenizer)
 
 
 @dataclass
@@ -86,7 +95,7 @@ class StepBatch:
         algorithm = {"adv_estimator": estimator, "use_kl_in_reward": False, "gamma": 1.0, "lam": 1.0, "nthr": options}
         actor = {"rollout": {"n": 4}, "actor": {"loss_agg_mode": "token-mean"}}
         config = OmegaConf.create({"algorithm": algorithm, "actor_rollout_ref": actor, "data": {"seed": 7}})
-        trainer = SimpleNamespace(config=config, global_steps=step, local_trigger_step=0, tokenizer=Tokenizer())
+        trainer = Trainer(config, step)
         store = _Store(copy.deepcopy(self.rows))
         tags = [{"is_padding": key.startswith("pad")} for key in self.rows]
         batch = KVBatchMeta(keys=list(self.rows), tags=tags, partition_id="train")
