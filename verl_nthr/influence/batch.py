@@ -72,16 +72,16 @@ def batch_influence(
         IndexError: a token id, response index or group is out of range.
     """
     check_tokens(hidden, token_ids, log_probs, response, group, correct, unembedding, bias)
-    response = response.long()
+    response, group = response.long(), group.long()
     if vocabulary not in ("response", "full"):
         raise ValueError(f"vocabulary={vocabulary!r}: use 'response' or 'full'")
     temperature_T = temperature_of_tokens(temperature, response, group.shape[0])
-    num_groups = int(group.long().max()) + 1 if group.numel() else 0
+    num_groups = int(group.max()) + 1 if group.numel() else 0
     vocab_size = unembedding.shape[0]
 
-    token_group = group.long()[response]
+    token_group = group[response]
     counted = token_group >= 0
-    hidden_T, token_ids_T, response_T = hidden[counted], token_ids[counted].long(), response[counted].long()
+    hidden_T, token_ids_T, response_T = hidden[counted], token_ids[counted].long(), response[counted]
     temperature_T, group_T = temperature_T[counted], token_group[counted]
     rows = OutputRows(unembedding, bias)
     if log_probs is None:
@@ -99,7 +99,7 @@ def batch_influence(
         features,
         rows,
         entries,
-        group.long(),
+        group,
         correct & (group >= 0),
         Sharding(),
         anchor_includes_self=anchor_includes_self,
@@ -108,7 +108,7 @@ def batch_influence(
     return BatchInfluence(
         scores=hidden.new_zeros(hidden.shape[0], dtype=torch.float32).masked_scatter_(counted, scores_T),
         anchors=anchors,
-        threshold=thresholds(anchors, group.long(), num_groups, beta),
+        threshold=thresholds(anchors, group, num_groups, beta),
         success_rate=success_rates(group, correct, num_groups),
         finite=finite,
         group=token_group,
