@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor
+
+from benchmarks.queue import Trainer
 
 KEYS = ["a_0_0", "b_0_0", "a_1_0", "c_0_0", "a_2_0", "b_1_0", "c_1_0", "b_2_0", "a_3_0", "c_2_0", "pad_0_0", "pad_1_0"]
 """Rows in the order that ranks hold them; group c is all wrong."""
@@ -23,16 +25,6 @@ class Tokenizer:
 
     def decode(self, ids: list[int]) -> str:
         return "".join(f"<{token}>" for token in ids)
-
-
-@dataclass(eq=False)
-class Trainer:
-    """What the step reads of verl's."""
-
-    config: Any
-    global_steps: int
-    local_trigger_step: int = 0
-    tokenizer: Any = field(default_factory=Tokenizer)
 
 
 @dataclass
@@ -95,7 +87,7 @@ class StepBatch:
         algorithm = {"adv_estimator": estimator, "use_kl_in_reward": False, "gamma": 1.0, "lam": 1.0, "nthr": options}
         actor = {"rollout": {"n": 4}, "actor": {"loss_agg_mode": "token-mean"}}
         config = OmegaConf.create({"algorithm": algorithm, "actor_rollout_ref": actor, "data": {"seed": 7}})
-        trainer = Trainer(config, step)
+        trainer = Trainer(config, step, tokenizer=Tokenizer())
         store = _Store(copy.deepcopy(self.rows))
         tags = [{"is_padding": key.startswith("pad")} for key in self.rows]
         batch = KVBatchMeta(keys=list(self.rows), tags=tags, partition_id="train")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from verl_nthr.cli.inspection import (
     PLATFORM,
     PLUGINS,
-    POLICY,
     Inspection,
     allowed_plugins,
     cpu_chosen,
@@ -17,6 +16,7 @@ from verl_nthr.cli.inspection import (
 )
 from verl_nthr.cli.ray_inspection import inspect_ray_actor
 from verl_nthr.cli.versions import versions
+from verl_nthr.plugin_policy import POLICY
 from verl_nthr.supported import RANGES, is_supported, requirement
 
 INSTALL_VERL = f'pip install "{requirement("verl")}"'

@@ -9,11 +9,12 @@ import os
 import sys
 from dataclasses import dataclass, field
 
+from verl_nthr.plugin_policy import POLICY, lets_load
+
 PLUGINS = {"nthr": "verl_nthr.integration.plugin", "nthr_cpu_platform": "verl_nthr.cpu.plugin"}
 """Entry points of this package in verl's group, and their modules."""
 
 GROUP = "verl.plugins"
-POLICY = "VERL_USE_EXTERNAL_PLUGINS"
 PLATFORM = "VERL_PLATFORM"
 LOAD_ERRORS = (ImportError, AttributeError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -48,10 +49,9 @@ def installed_plugins() -> dict[str, bool]:
 
 
 def allowed_plugins() -> dict[str, bool]:
-    """Whether the environment variable :data:`POLICY` lets verl load each plugin; read as verl 0.9 does."""
-    policy = os.environ.get(POLICY, "auto").strip().lower()
-    names = {name.strip() for name in policy.split(",")}
-    return {name: policy == "auto" or name in names for name in PLUGINS}
+    """Whether the environment variable :data:`POLICY` lets verl load each plugin."""
+    policy = os.environ.get(POLICY, "auto")
+    return {name: lets_load(policy, name) for name in PLUGINS}
 
 
 def cpu_chosen() -> bool:

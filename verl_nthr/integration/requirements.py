@@ -7,11 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from verl_nthr.plugin_policy import POLICY, lets_load
+
 STRATEGIES = ("fsdp", "fsdp2", "megatron")
 TRAINER_MODES = ("sync", "colocate_async", "separate_async")
-
-POLICY = "VERL_USE_EXTERNAL_PLUGINS"
-"""Environment variable by which verl decides which plugins it loads."""
 
 Requirement = tuple[str, Callable[[Any], bool], str]
 """A key, whether a value of it will do, and else why not and what to set."""
@@ -45,17 +44,11 @@ def _one_of(values: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: value in values
 
 
-def lets_plugin_load(policy: str) -> bool:
-    """Whether a value of :data:`POLICY` lets verl load this package's plugin; read as verl 0.9 does."""
-    names = [name.strip() for name in str(policy).lower().split(",")]
-    return names == ["auto"] or "nthr" in names
-
-
 EVERY_RUN: tuple[Requirement, ...] = (
     ("trainer.use_v1", bool, "the legacy trainer is not covered; set trainer.use_v1=True"),
     (
         f"ray_kwargs.ray_init.runtime_env.env_vars.{POLICY}",
-        lets_plugin_load,
+        lambda policy: lets_load(str(policy), "nthr"),
         "verl would not load verl-nthr in Ray's processes; unset it, or add nthr to it",
     ),
 )

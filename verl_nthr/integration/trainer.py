@@ -177,9 +177,9 @@ class Step:
             [row[:length] for row, length in zip(values, lengths, strict=True)]
             for values in (self._score, self._weights)
         )
-        columns = read_columns(batch, *dump.COLUMNS)
-        columns[SCORE] = torch.nested.as_nested_tensor(scores, layout=torch.jagged)
-        columns[THRESHOLD] = self._threshold
+        held = {SCORE: torch.nested.as_nested_tensor(scores, layout=torch.jagged), THRESHOLD: self._threshold}
+        columns = read_columns(batch, *(name for name in dump.COLUMNS if name not in held))
+        columns.update(held)
         records = dump.response_records(
             self.trainer.global_steps,
             batch.keys,

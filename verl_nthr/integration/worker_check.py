@@ -20,7 +20,7 @@ import wrapt
 
 from verl_nthr.integration.estimators import estimator_of
 from verl_nthr.integration.loss_options import LossTerms
-from verl_nthr.integration.requirements import POLICY, lets_plugin_load
+from verl_nthr.plugin_policy import POLICY, lets_load
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
@@ -162,7 +162,7 @@ def overridden(engine: type[BaseEngine]) -> list[str]:
 
 def _why_not_loaded() -> str:
     value = os.environ.get(POLICY)
-    if not lets_plugin_load(value or "auto"):
+    if not lets_load(value or "auto", "nthr"):
         return f"{POLICY}={value} in its environment does not let verl load it; unset that there, or add nthr to it"
     try:
         importlib.import_module(PLUGIN)
