@@ -319,6 +319,20 @@ CONTRACTS: tuple[Contract, ...] = (
         "integration/igrpo.py calls it with another `raw_prompt`.",
     ),
     Contract(
+        "verl/single_controller/ray/base.py",
+        "RayWorkerGroup.workers",
+        True,
+        ("d2eb50107668",),
+        "integration/worker_check.py asks these Ray actors before the first step.",
+    ),
+    Contract(
+        "verl/single_controller/ray/base.py",
+        "create_colocated_worker_cls",
+        True,
+        ("eea59afc7b50",),
+        "integration/worker_check.py looks for the actor among a colocated worker's `worker_dict`.",
+    ),
+    Contract(
         "verl/experimental/reward_loop/reward_loop.py",
         "RewardLoopManager._init_reward_loop_workers",
         True,

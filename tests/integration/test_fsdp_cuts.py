@@ -102,7 +102,11 @@ def results(models: Path, name: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "index"),
     [
-        pytest.param(name, index, id=f"{name}: {case}", marks=covers(case, ranks))
+        pytest.param(
+            *(name, index),
+            id=f"{name}: {case}",
+            marks=[covers(case, ranks), *([pytest.mark.distributed] if ranks > 2 else [])],
+        )
         for name, (ranks, cases) in SETS.items()
         for index, case in enumerate(cases)
     ],

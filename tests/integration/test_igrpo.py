@@ -63,7 +63,8 @@ def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_)
     assert ground_truth == "10" and extra_info["index"] == 7
     if extra_info.get("fails"):
         raise RuntimeError("no reward")
-    return {"score": -abs(int(solution_str) - extra_info["best"]), "acc": 0.0}
+    bad = extra_info.get("bad", {}).get(int(solution_str))
+    return {"score": -abs(int(solution_str) - extra_info["best"]) if bad is None else float(bad), "acc": 0.0}
 """
 
 
@@ -157,6 +158,17 @@ def test_a_draft_without_reward_fails_its_whole_group_and_no_other(config: DictC
     outputs = asyncio.run(run_group(config, Servers(make_tokenizer()), rows))
     assert [str(output) for output in outputs[:RESPONSES]] == ["no reward"] * RESPONSES
     assert not any(isinstance(output, Exception) for output in outputs[RESPONSES:])
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "-inf"])
+def test_a_draft_whose_reward_is_not_finite_is_not_the_best(
+    config: DictConfig, rewards: RewardWorkers, bad: str
+) -> None:
+    servers = Servers(make_tokenizer())
+    row = columns("a", best=0, bad={0: bad, 2: bad})
+    with pytest.warns(UserWarning, match="igrpo: the reward of 2 of 4 drafts of a prompt is nan or infinite"):
+        asyncio.run(run_group(config, servers, [row], drafts=DRAFTS, template=TEMPLATE))
+    assert all("D:000001:D" in prompt for prompt in servers.prompts[DRAFTS:])
 
 
 def test_a_prompt_that_would_be_cut_is_refused(config: DictConfig, rewards: RewardWorkers) -> None:

@@ -51,7 +51,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> ToyPaths:
 
 @pytest.mark.timeout(600)
 @pytest.mark.covers("trainer: sync")
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_weights_of_a_training_run_are_those_computed_offline(toy: ToyPaths, tmp_path: Path, workers: int) -> None:
     check_run(toy, tmp_path, workers, [])
 

@@ -18,7 +18,7 @@ from verl_nthr.cpu.patches import Patch, wrapping
 from verl_nthr.cpu.processes import SESSION_VARIABLE, end
 
 SHARED_MEMORY = Path("/dev/shm")
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 5.0
 AFTER_MULTIPROCESSING = -100
 
 

@@ -72,6 +72,11 @@ def questionable(config: DictConfig, estimator: Estimator, options: NTHROptions)
         yield (
             f"algorithm.norm_adv_by_std_in_grpo=False: without effect on the base advantage {estimator.base}; unset it"
         )
+    if estimator.compares_group and config.actor_rollout_ref.rollout.full_determinism:
+        yield (
+            "actor_rollout_ref.rollout.full_determinism=True: verl 0.9 samples all responses of a prompt with one "
+            "seed, so that they are copies of each other, and no group is mixed; set it to False"
+        )
     actor = OmegaConf.select(config, ACTOR)
     clip = actor.clip_ratio_low, actor.clip_ratio_high, actor.clip_ratio_c
     is_asymmetric = all(isinstance(value, int | float) for value in clip) and clip[0] < clip[1] and clip[2] > 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import warnings
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -51,11 +52,18 @@ class IGRPO(SingleTurnAgentLoop):
         return await super().run(sampling_params, **kwargs | {"raw_prompt": messages})
 
     async def _best_draft(self, sampling_params: dict[str, Any], columns: dict[str, Any]) -> str:
-        """The text of the draft of the highest reward, the first of several."""
+        """The text of the draft of the highest finite reward, the first of several or of none."""
         sample = super().run
         drafts = await asyncio.gather(*(sample(sampling_params, **columns) for _ in range(self.options.drafts)))
         rewards = await asyncio.gather(*(self._reward(draft, columns) for draft in drafts))
-        best = drafts[int(np.argmax(rewards))]
+        is_finite = np.isfinite(rewards)
+        if not is_finite.all():
+            warnings.warn(
+                f"igrpo: the reward of {np.sum(~is_finite)} of {len(drafts)} drafts of a prompt is nan or infinite, "
+                "and another draft is taken for the best; look at the reward function",
+                stacklevel=2,
+            )
+        best = drafts[int(np.argmax(np.where(is_finite, rewards, -np.inf)))]
         return self.tokenizer.decode(best.response_ids, skip_special_tokens=True)
 
     async def _reward(self, draft: AgentLoopOutput, columns: dict[str, Any]) -> float:

@@ -44,12 +44,26 @@ def _one_of(values: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: value in values
 
 
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 EVERY_RUN: tuple[Requirement, ...] = (
     ("trainer.use_v1", bool, "the legacy trainer is not covered; set trainer.use_v1=True"),
     (
         f"ray_kwargs.ray_init.runtime_env.env_vars.{POLICY}",
         lambda policy: lets_load(str(policy), "nthr"),
         "verl would not load verl-nthr in Ray's processes; unset it, or add nthr to it",
+    ),
+    *(
+        (key, _is_positive, "the run needs one at least; use a whole number from 1")
+        for key in (
+            "data.train_batch_size",
+            "actor_rollout_ref.actor.ppo_mini_batch_size",
+            "actor_rollout_ref.actor.ppo_epochs",
+            "trainer.n_gpus_per_node",
+            "trainer.nnodes",
+        )
     ),
 )
 
