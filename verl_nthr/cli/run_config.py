@@ -68,7 +68,7 @@ def compose_run(overrides: Sequence[str], config_path: str, config_name: str) ->
         with _config_source(config_path):
             config = compose(config_name, list(overrides))
         OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException, OSError) as error:
+    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         raise RunConfigError(whole_message(error)) from error
     return config
 
@@ -130,15 +130,17 @@ def missing_files(config: DictConfig) -> Iterator[str]:
     for key in DATA:
         value = _value(config, key)
         for path in value if isinstance(value, ListConfig) else [value]:
-            if path and _is_local(str(path)) and not Path(str(path)).expanduser().is_file():
+            if path and _is_local(str(path)) and not os.path.isfile(os.path.expanduser(str(path))):
                 shown = label(str(path), PATH_CHARACTERS)
                 yield f"{key}: {shown} does not exist; docs/recipes.md says how the data are prepared"
     path, name = (_value(config, f"{REWARD}.{part}") for part in ("path", "name"))
-    if path and _is_local(path):
-        yield from _missing_function(Path(path).expanduser(), name)
+    if path and _is_local(str(path)):
+        yield from _missing_function(os.path.expanduser(str(path)), name)
     model = str(_value(config, MODEL))
-    if model.startswith(("/", "~", "./", "../")) and not (Path(model).expanduser() / "config.json").is_file():
-        yield f"{MODEL}: {model} is no folder with a config.json; give a model's folder, or its name on the Hub"
+    is_folder = model.startswith(("/", "~", "./", "../"))
+    if is_folder and not os.path.isfile(os.path.join(os.path.expanduser(model), "config.json")):
+        shown = label(model, PATH_CHARACTERS)
+        yield f"{MODEL}: {shown} is no folder with a config.json; give a model's folder, or its name on the Hub"
 
 
 def _value(config: DictConfig, key: str) -> Any:
@@ -149,14 +151,15 @@ def _value(config: DictConfig, key: str) -> Any:
         return None
 
 
-def _missing_function(file: Path, name: str) -> Iterator[str]:
-    if not file.is_file():
+def _missing_function(path: str, name: str) -> Iterator[str]:
+    file = label(path, PATH_CHARACTERS)
+    if not os.path.isfile(path):
         yield f"{REWARD}.path: {file} does not exist"
         return
     try:
-        module = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError) as error:
-        yield f"{REWARD}.path: {file} is not Python: {error}"
+        module = ast.parse(Path(path).read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        yield f"{REWARD}.path: {file} cannot be read as Python: {error}"
         return
     names = {node.id if isinstance(node, ast.Name) else getattr(node, "name", None) for node in ast.walk(module)}
     if name not in names and not any(isinstance(node, ast.ImportFrom) for node in module.body):
