@@ -79,7 +79,7 @@ files = st.tuples(
 )
 
 TARGETS = (
-    Target("data_rows", tables, check_columns, (DataError,)),
+    Target("data_rows", tables, check_columns),
     Target("data_selection", tables, check_selection, (DataError,)),
     Target("data_files", files, check_file, (DataError,)),
 )
