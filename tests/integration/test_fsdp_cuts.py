@@ -103,9 +103,10 @@ def results(models: Path, name: str) -> list[Any]:
     ("name", "index"),
     [
         pytest.param(
-            *(name, index),
+            name,
+            index,
             id=f"{name}: {case}",
-            marks=[covers(case, ranks), *([pytest.mark.distributed] if ranks > 2 else [])],
+            marks=[covers(case, ranks)] + [pytest.mark.distributed] * (ranks > 2),
         )
         for name, (ranks, cases) in SETS.items()
         for index, case in enumerate(cases)

@@ -18,8 +18,6 @@ from tests.integration.dumps import check_advantages, check_weights, load_model,
 from tests.integration.runs import nthr, train
 from tests.integration.test_options import stock
 from tests.toy import make_tokenizer, make_toy
-from verl_nthr.integration.igrpo_options import check_agent_loops
-from verl_nthr.integration.options import NTHRConfigError
 
 LOOPS = Path(__file__).parents[2] / "verl_nthr" / "config" / "igrpo.yaml"
 PROMPT_LENGTH, RESPONSE_LENGTH = 160, 8
@@ -185,65 +183,6 @@ def test_prompts_with_images_are_refused(config: DictConfig, rewards: RewardWork
     loop: IGRPO = make_loop(config, Servers(make_tokenizer()))
     with pytest.raises(ValueError, match="images, videos or audio are not covered"):
         loop._with_draft([{"role": "user", "content": [{"type": "image"}]}], "draft")
-
-
-def with_loops(folder: Path, text: str) -> str:
-    """The setting that gives verl a file of agent loops."""
-    (folder / "loops.yaml").write_text(text)
-    return f"actor_rollout_ref.rollout.agent.agent_loop_config_path={folder / 'loops.yaml'}"
-
-
-ROOM = ["data.max_prompt_length=160", "data.max_response_length=8"]
-
-
-@pytest.mark.parametrize(
-    ("options", "overrides", "message"),
-    [
-        ("drafts: 0", ROOM, "drafts=0: use a whole number from 1 on"),
-        ("drafts: 1.5", ROOM, r"drafts=1\.5: use a whole number"),
-        ("draft: 2", ROOM, r"draft=2 is no option; did you mean drafts\?"),
-        ('template: "{draft}"', ROOM, r"template='\{draft\}': use a text with \{prompt\} and \{draft\} in it"),
-        ('template: "{prompt} {draft} {}"', ROOM, r"use a text with .* \{\{ and \}\} for other braces"),
-        ('template: "{prompt.__class__} {draft}"', ROOM, r"use a text with \{prompt\} and \{draft\} in it"),
-        ('template: "{prompt:>99999999999} {draft}"', ROOM, r"use a text with \{prompt\} and \{draft\} in it"),
-        ('template: "{prompt!r} {draft}"', ROOM, r"use a text with \{prompt\} and \{draft\} in it"),
-        ("template: 7", ROOM, r"template=7: use a text"),
-        ("drafts: ${nothing", ROOM, r"loops\.yaml cannot be read"),
-        ("", [*ROOM, "data.max_prompt_length=8"], r"max_prompt_length=8 has no room .*_length=8 tokens; raise it"),
-        ("", [*ROOM, "reward.reward_model.enable=True"], r"set reward\.reward_model\.enable_resource_pool=True"),
-        ("", [*ROOM, "trainer.use_v1=False"], r"trainer\.use_v1=False: the legacy trainer spreads a group"),
-    ],
-)
-def test_what_cannot_work_is_refused_before_ray_starts(
-    tmp_path: Path, options: str, overrides: list[str], message: str
-) -> None:
-    loops = with_loops(tmp_path, LOOPS.read_text() + f"  {options}\n")
-    with pytest.raises(NTHRConfigError, match=message):
-        check_agent_loops(stock(loops, *overrides))
-
-
-@pytest.mark.parametrize("text", ["7", "a: b", "[x]", "- [", "[" * 5000, "- \x00"])
-def test_other_files_are_no_agent_loops(tmp_path: Path, text: str) -> None:
-    with pytest.raises(NTHRConfigError, match=r"loops\.yaml (cannot be read|is no list of agent loops)"):
-        check_agent_loops(stock(with_loops(tmp_path, text), *ROOM))
-
-
-def test_what_works_is_not_refused(tmp_path: Path) -> None:
-    separate = ["reward.reward_model.enable=True", "reward.reward_model.enable_resource_pool=True"]
-    template = '  drafts: 1\n  template: "{prompt} {{}} {draft}"\n'
-    check_agent_loops(stock(with_loops(tmp_path, LOOPS.read_text() + template), *ROOM, *separate))
-    check_agent_loops(stock(f"actor_rollout_ref.rollout.agent.agent_loop_config_path={LOOPS}", *ROOM))
-    others = "- name: others\n  _target_: others.Loop\n  drafts: 0\n"
-    check_agent_loops(stock(with_loops(tmp_path, others), "data.max_prompt_length=8"))
-    check_agent_loops(stock("data.max_prompt_length=8"))
-
-
-def test_verls_validation_includes_it(tmp_path: Path) -> None:
-    from verl.utils.config import validate_config
-
-    config = stock(with_loops(tmp_path, LOOPS.read_text() + "  drafts: 0\n"), *ROOM)
-    with pytest.raises(NTHRConfigError, match="drafts=0"):
-        validate_config(config, use_reference_policy=False, use_critic=False)
 
 
 LOGGED_REWARD = """

@@ -130,15 +130,14 @@ def missing_files(config: DictConfig) -> Iterator[str]:
     for key in DATA:
         value = _value(config, key)
         for path in value if isinstance(value, ListConfig) else [value]:
-            if path and _is_local(str(path)) and not os.path.isfile(os.path.expanduser(str(path))):
+            if path and _is_local(str(path)) and not _is_file(str(path)):
                 shown = label(str(path), PATH_CHARACTERS)
                 yield f"{key}: {shown} does not exist; docs/recipes.md says how the data are prepared"
     path, name = (_value(config, f"{REWARD}.{part}") for part in ("path", "name"))
     if path and _is_local(str(path)):
         yield from _missing_function(os.path.expanduser(str(path)), name)
     model = str(_value(config, MODEL))
-    is_folder = model.startswith(("/", "~", "./", "../"))
-    if is_folder and not os.path.isfile(os.path.join(os.path.expanduser(model), "config.json")):
+    if model.startswith(("/", "~", "./", "../")) and not _is_file(f"{model}/config.json"):
         shown = label(model, PATH_CHARACTERS)
         yield f"{MODEL}: {shown} is no folder with a config.json; give a model's folder, or its name on the Hub"
 
@@ -153,7 +152,7 @@ def _value(config: DictConfig, key: str) -> Any:
 
 def _missing_function(path: str, name: str) -> Iterator[str]:
     file = label(path, PATH_CHARACTERS)
-    if not os.path.isfile(path):
+    if not _is_file(path):
         yield f"{REWARD}.path: {file} does not exist"
         return
     try:
@@ -164,6 +163,11 @@ def _missing_function(path: str, name: str) -> Iterator[str]:
     names = {node.id if isinstance(node, ast.Name) else getattr(node, "name", None) for node in ast.walk(module)}
     if name not in names and not any(isinstance(node, ast.ImportFrom) for node in module.body):
         yield f"{REWARD}.name={name}: {file} has no such function"
+
+
+def _is_file(path: str) -> bool:
+    """False also for what can be no path, at which :class:`pathlib.Path` raises."""
+    return os.path.isfile(os.path.expanduser(path))
 
 
 def _is_local(path: str) -> bool:

@@ -60,7 +60,7 @@ class IGRPO(SingleTurnAgentLoop):
         if not is_finite.all():
             warnings.warn(
                 f"igrpo: the reward of {np.sum(~is_finite)} of {len(drafts)} drafts of a prompt is nan or infinite, "
-                "and another draft is taken for the best; look at the reward function",
+                "and counts as the lowest; look at the reward function",
                 stacklevel=2,
             )
         best = drafts[int(np.argmax(np.where(is_finite, rewards, -np.inf)))]

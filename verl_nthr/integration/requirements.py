@@ -44,8 +44,8 @@ def _one_of(values: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: value in values
 
 
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _whole_number_from(lowest: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= lowest
 
 
 EVERY_RUN: tuple[Requirement, ...] = (
@@ -56,7 +56,7 @@ EVERY_RUN: tuple[Requirement, ...] = (
         "verl would not load verl-nthr in Ray's processes; unset it, or add nthr to it",
     ),
     *(
-        (key, _is_positive, "the run needs one at least; use a whole number from 1")
+        (key, _whole_number_from(1), "the run needs one at least; use a whole number from 1")
         for key in (
             "data.train_batch_size",
             "actor_rollout_ref.actor.ppo_mini_batch_size",
@@ -78,7 +78,7 @@ OLD_LOG_PROB_PASS: tuple[Requirement, ...] = (
 GROUPS: tuple[Requirement, ...] = (
     (
         "actor_rollout_ref.rollout.n",
-        lambda value: isinstance(value, int) and value >= 2,
+        _whole_number_from(2),
         "a group needs several responses to compare; set it to 2 or more, as actor_rollout_ref.rollout.n=8",
     ),
 )
