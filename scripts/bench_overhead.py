@@ -25,7 +25,7 @@ from benchmarks.passes import NTHRStep, Pass
 from benchmarks.shapes import SHAPES, Shape
 from benchmarks.timing import interleaved, ratios, spread
 from verl_nthr.cli.arguments import positive_int
-from verl_nthr.integration.options import CHOICES
+from verl_nthr.integration.config.options import CHOICES
 
 NAMES = {"plain": "verl's pass", "nthr": "with NTHR", "extra_forward": "with an extra forward"}
 RANGES = ("nthr.vocabulary", "nthr.capture", "nthr.direction", "nthr.scores", "nthr.reduction")

@@ -22,7 +22,7 @@ from verl_nthr.comparison.settings import METHODS, STEPS, TASKS, Settings
 from verl_nthr.comparison.statistics import summarise
 from verl_nthr.demo.warm_up import WarmUpError
 from verl_nthr.files import write_whole
-from verl_nthr.integration.estimators import ESTIMATORS
+from verl_nthr.integration.config.estimators import ESTIMATORS
 from verl_nthr.text import on_one_line, print_error
 
 

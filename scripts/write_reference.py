@@ -14,10 +14,10 @@ from unittest import mock
 
 from verl_nthr.advantages import RULES
 from verl_nthr.cli.main import make_parser
-from verl_nthr.integration.estimators import BASES, ESTIMATORS
-from verl_nthr.integration.igrpo_options import DraftOptions
-from verl_nthr.integration.loss_options import NORMALIZERS, POLICY_LOSS, LossTerms
-from verl_nthr.integration.options import CHOICES, NTHROptions
+from verl_nthr.integration.config.estimators import BASES, ESTIMATORS
+from verl_nthr.integration.config.loss_options import NORMALIZERS, POLICY_LOSS, LossTerms
+from verl_nthr.integration.config.options import CHOICES, NTHROptions
+from verl_nthr.integration.igrpo.options import DraftOptions
 from verl_nthr.weighting import WEIGHTINGS
 
 ROOT = Path(__file__).resolve().parents[1]

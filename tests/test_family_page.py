@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from verl_nthr.integration.estimators import ESTIMATORS
+from verl_nthr.integration.config.estimators import ESTIMATORS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "family.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^python -m verl\.trainer\.main_ppo \.\.\. (.+)$", PAGE, flags=re.MULTILINE)

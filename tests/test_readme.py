@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tests.support import matrix
+from verl_nthr.integration.config.loss_options import LossTerms
+from verl_nthr.integration.config.options import NTHROptions
 from verl_nthr.integration.groups import group_responses
-from verl_nthr.integration.loss_options import LossTerms
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.monitor import displacement_metrics
-from verl_nthr.integration.options import NTHROptions
 from verl_nthr.weighting import NTHR, Responses
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ from omegaconf import OmegaConf
 
 from fuzzing.target import Target
 from fuzzing.tensors import numbers
-from verl_nthr.integration.estimators import estimator_of
-from verl_nthr.integration.igrpo_options import DraftOptions
-from verl_nthr.integration.loss_options import LossTerms
-from verl_nthr.integration.options import CHOICES, NTHRConfigError, NTHROptions
+from verl_nthr.integration.config.estimators import estimator_of
+from verl_nthr.integration.config.loss_options import LossTerms
+from verl_nthr.integration.config.options import CHOICES, NTHRConfigError, NTHROptions
+from verl_nthr.integration.igrpo.options import DraftOptions
 
 TEMPLATES = (
     "{prompt}{draft}",

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fuzzing.mappings import names
 from fuzzing.target import Target
-from verl_nthr.integration.estimators import ESTIMATORS
+from verl_nthr.integration.config.estimators import ESTIMATORS
 from verl_nthr.recipes.check import RecipeError, check, compose_run
 
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"

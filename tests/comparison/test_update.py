@@ -14,7 +14,7 @@ from verl_nthr.comparison.policy import Record, forward
 from verl_nthr.demo.arithmetic import Problem
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
 from verl_nthr.influence import nthr_weights_reference, thr_weights_reference
-from verl_nthr.integration.estimators import ESTIMATORS
+from verl_nthr.integration.config.estimators import ESTIMATORS
 from verl_nthr.integration.functions import advantages, policy_loss
 
 PROBLEMS = [Problem(123, 456), Problem(100, 999), Problem(345, 678)]

@@ -12,7 +12,7 @@ from verl_nthr.demo import demo
 from verl_nthr.demo.settings import PROMPTS_PER_STEP, Settings
 from verl_nthr.demo.toy import Toy, write_data, write_model
 from verl_nthr.heatmap.token_dump import read_step
-from verl_nthr.integration.estimators import ESTIMATORS
+from verl_nthr.integration.config.estimators import ESTIMATORS
 
 STEPS = 3
 LOWEST = {"psr": 0.0, "pos_only": 0.0}

@@ -21,8 +21,8 @@ from tests.docs.pages import PAGES, ROOT, blocks, inline
 from tests.docs.shell import Call, calls
 from tests.recipes.scripts import Recipes, composed
 from verl_nthr.cli.main import make_parser
-from verl_nthr.integration.checks import check_run
-from verl_nthr.integration.loss_checks import check_loss_terms
+from verl_nthr.integration.config.checks import check_run
+from verl_nthr.integration.config.loss_checks import check_loss_terms
 from verl_nthr.recipes.check import check as check_config
 
 TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}

@@ -160,7 +160,7 @@ def make_data(rows: Rows, mine: list[int], case: Case, *, request: Any = None) -
 
 def request_of(case: Case) -> Callable[[Groups], ScoringRequest]:
     """What the trainer would ask for in a case, given the batch's groups."""
-    from verl_nthr.integration.options import NTHROptions
+    from verl_nthr.integration.config.options import NTHROptions
     from verl_nthr.integration.request import ScoringRequest
 
     options = NTHROptions(

@@ -13,8 +13,8 @@ import pytest
 
 from verl_nthr.integration import alerts
 from verl_nthr.integration.alerts import PATIENCE, REPEAT, observe
-from verl_nthr.integration.estimators import ESTIMATORS
-from verl_nthr.integration.options import NTHROptions
+from verl_nthr.integration.config.estimators import ESTIMATORS
+from verl_nthr.integration.config.options import NTHROptions
 
 WELL = {
     "nthr/selected_fraction": 0.05,

@@ -10,9 +10,9 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
-from verl_nthr.integration.checks import check_run
-from verl_nthr.integration.estimators import ESTIMATORS, Estimator, estimator_of
-from verl_nthr.integration.options import NTHRConfigError
+from verl_nthr.integration.config.checks import check_run
+from verl_nthr.integration.config.estimators import ESTIMATORS, Estimator, estimator_of
+from verl_nthr.integration.config.options import NTHRConfigError
 
 ACTOR = "actor_rollout_ref.actor"
 NGRPO_CLIP = [f"{ACTOR}.clip_ratio_low=0.16", f"{ACTOR}.clip_ratio_high=0.24", f"{ACTOR}.clip_ratio_c=1e9"]

@@ -21,13 +21,13 @@ from tests.integration.test_combinations import ACTOR, configured
 from verl_nthr.advantages import Outcomes
 from verl_nthr.influence.batch import batch_influence
 from verl_nthr.integration.base_advantage import share_of_kept
-from verl_nthr.integration.checks import check_run
-from verl_nthr.integration.effects import NEEDS, without_effect
-from verl_nthr.integration.estimators import BASES, DR_GRPO, Estimator
+from verl_nthr.integration.config.checks import check_run
+from verl_nthr.integration.config.effects import NEEDS, without_effect
+from verl_nthr.integration.config.estimators import BASES, DR_GRPO, Estimator
+from verl_nthr.integration.config.loss_checks import OWN_CLASS, check_loss_terms
+from verl_nthr.integration.config.loss_options import POLICY_LOSS
+from verl_nthr.integration.config.options import NTHRConfigError, NTHROptions
 from verl_nthr.integration.functions import advantages as verls_advantages
-from verl_nthr.integration.loss_checks import OWN_CLASS, check_loss_terms
-from verl_nthr.integration.loss_options import POLICY_LOSS
-from verl_nthr.integration.options import NTHRConfigError, NTHROptions
 from verl_nthr.weighting import WEIGHTINGS, Responses
 
 LENGTH, DIM, VOCABULARY, DRAWN = 40, 6, 12, 6

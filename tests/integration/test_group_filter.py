@@ -15,8 +15,8 @@ from tests.integration.dumps import read_lines
 from tests.integration.runs import nthr, train
 from tests.integration.test_options import stock
 from tests.toy import make_toy
-from verl_nthr.integration.checks import check_run
-from verl_nthr.integration.options import NTHRConfigError
+from verl_nthr.integration.config.checks import check_run
+from verl_nthr.integration.config.options import NTHRConfigError
 
 ENABLED = ["algorithm.filter_groups.enable=True", "algorithm.filter_groups.metric=reward"]
 GROUPS = {

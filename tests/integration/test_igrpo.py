@@ -126,7 +126,7 @@ async def run_group(config: DictConfig, servers: Servers, rows: list[dict[str, A
 
 @pytest.mark.covers("trainer: iGRPO's agent loop")
 def test_a_group_shares_the_best_of_its_drafts(config: DictConfig, rewards: RewardWorkers) -> None:
-    from verl_nthr.integration import igrpo
+    from verl_nthr.integration.igrpo import agent_loop
 
     servers = Servers(make_tokenizer())
     rows = [columns("a", best=1000), columns("b", best=-1)]
@@ -148,7 +148,7 @@ def test_a_group_shares_the_best_of_its_drafts(config: DictConfig, rewards: Rewa
     # the data set's row is not changed: the reward of the response sees the question
     assert rows[0]["raw_prompt"][-1]["content"] == "sum of a?"
     gc.collect()
-    assert not igrpo._best_drafts
+    assert not agent_loop._best_drafts
 
 
 def test_a_draft_without_reward_fails_its_whole_group_and_no_other(config: DictConfig, rewards: RewardWorkers) -> None:
@@ -178,7 +178,7 @@ def test_a_prompt_that_would_be_cut_is_refused(config: DictConfig, rewards: Rewa
 
 
 def test_prompts_with_images_are_refused(config: DictConfig, rewards: RewardWorkers) -> None:
-    from verl_nthr.integration.igrpo import IGRPO
+    from verl_nthr.integration.igrpo.agent_loop import IGRPO
 
     loop: IGRPO = make_loop(config, Servers(make_tokenizer()))
     with pytest.raises(ValueError, match="images, videos or audio are not covered"):

@@ -8,8 +8,8 @@ import pytest
 
 from tests.integration.test_igrpo import LOOPS
 from tests.integration.test_options import stock
-from verl_nthr.integration.igrpo_options import check_agent_loops
-from verl_nthr.integration.options import NTHRConfigError
+from verl_nthr.integration.config.options import NTHRConfigError
+from verl_nthr.integration.igrpo.options import check_agent_loops
 
 
 def with_loops(folder: Path, text: str) -> str:

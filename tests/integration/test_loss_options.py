@@ -10,10 +10,10 @@ import pytest
 from omegaconf import DictConfig
 
 from tests.integration.test_options import packaged, stock
-from verl_nthr.integration.checks import check_run
-from verl_nthr.integration.loss_checks import OWN_CLASS, check_loss_terms
-from verl_nthr.integration.loss_options import POLICY_LOSS, LossTerms, option_names
-from verl_nthr.integration.options import NTHRConfigError
+from verl_nthr.integration.config.checks import check_run
+from verl_nthr.integration.config.loss_checks import OWN_CLASS, check_loss_terms
+from verl_nthr.integration.config.loss_options import POLICY_LOSS, LossTerms, option_names
+from verl_nthr.integration.config.options import NTHRConfigError
 
 CLASS = f"{POLICY_LOSS}._target_={OWN_CLASS}"
 MICRO_BATCH = "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=1"

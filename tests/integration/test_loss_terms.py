@@ -12,7 +12,7 @@ from tests.integration.passes import Case, make_rows
 from tests.integration.update_references import check_update, reference
 from tests.integration.updates import Targets, Update, make_targets, run_updates
 from tests.processes import run_ranks
-from verl_nthr.integration.loss_options import LossTerms
+from verl_nthr.integration.config.loss_options import LossTerms
 
 ROWS = make_rows(0, vocab_size=70)
 WHOLE = tuple(range(len(ROWS.group)))

@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.integration.steps import CORRECT, KEYS, StepBatch
 from verl_nthr.heatmap.token_dump import read_step
 from verl_nthr.integration import nonfinite
-from verl_nthr.integration.estimators import BASES, ESTIMATORS
+from verl_nthr.integration.config.estimators import BASES, ESTIMATORS
 from verl_nthr.integration.nonfinite import NonFiniteError
 
 NAN, INF = math.nan, math.inf

@@ -10,9 +10,9 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from verl_nthr.integration.checks import check_run
-from verl_nthr.integration.loss_options import option_names
-from verl_nthr.integration.options import NTHRConfigError, NTHROptions
+from verl_nthr.integration.config.checks import check_run
+from verl_nthr.integration.config.loss_options import option_names
+from verl_nthr.integration.config.options import NTHRConfigError, NTHROptions
 
 
 def stock(*overrides: str) -> DictConfig:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from verl_nthr.integration.config.options import NTHROptions
 from verl_nthr.integration.groups import read_groups
-from verl_nthr.integration.options import NTHROptions
 
 REWARDS = {"a_0_0": 0.0, "b_0_0": 1.0, "a_1_0": 0.0, "a_0_1": 1.0, "b_1_0": 1.0}
 """By TransferQueue key; a colocated reward model judges every output of a session by itself."""

@@ -11,11 +11,11 @@ import pytest
 from omegaconf import DictConfig
 
 from tests.integration.test_options import stock
-from verl_nthr.integration import versions
-from verl_nthr.integration.checks import check_run
-from verl_nthr.integration.loss_checks import OWN_CLASS, check_loss_terms
-from verl_nthr.integration.loss_options import POLICY_LOSS
-from verl_nthr.integration.options import NTHRConfigError
+from verl_nthr.integration.config import versions
+from verl_nthr.integration.config.checks import check_run
+from verl_nthr.integration.config.loss_checks import OWN_CLASS, check_loss_terms
+from verl_nthr.integration.config.loss_options import POLICY_LOSS
+from verl_nthr.integration.config.options import NTHRConfigError
 
 LLDS = ["algorithm.adv_estimator=grpo", f"{POLICY_LOSS}._target_={OWN_CLASS}", f"+{POLICY_LOSS}.llds_coef=0.1"]
 

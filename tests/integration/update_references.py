@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.integration.passes import TEMPERATURE
 from tests.integration.updates import NORM, Run, Targets, Update
-from verl_nthr.integration.loss_options import LossTerms
+from verl_nthr.integration.config.loss_options import LossTerms
 
 CLIP = 0.2
 

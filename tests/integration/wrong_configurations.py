@@ -240,7 +240,7 @@ def findings(each: Case) -> tuple[list[str], list[str]]:
     """(why it is refused, what it is warned of), as ``verl-nthr doctor --config`` finds them."""
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
         folder = Path(name)
-        loop = f"- name: igrpo\n  _target_: verl_nthr.integration.igrpo.IGRPO\n  {each.loop}\n"
+        loop = f"- name: igrpo\n  _target_: verl_nthr.integration.igrpo.agent_loop.IGRPO\n  {each.loop}\n"
         (folder / "igrpo.yaml").write_text(loop, encoding="utf-8")
         (folder / "reward.py").write_text("def score():\n    return 1.0\n", encoding="utf-8")
         (folder / "broken.py").write_text("def compute_score(:\n", encoding="utf-8")

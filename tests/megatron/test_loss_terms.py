@@ -13,7 +13,7 @@ from tests.integration.update_references import check_update
 from tests.integration.updates import NORM, Targets, Update, make_targets, run_update
 from tests.megatron.passes import case, configs, leave_engine, prepare_process
 from tests.processes import run_ranks
-from verl_nthr.integration.loss_options import LossTerms
+from verl_nthr.integration.config.loss_options import LossTerms
 
 WHOLE = tuple(range(12))
 RUNS = (

@@ -61,7 +61,7 @@ def compose_run(overrides: Sequence[str], config_path: str, config_name: str) ->
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    from verl_nthr.integration.validation import whole_message
+    from verl_nthr.integration.config.validation import whole_message
 
     GlobalHydra.instance().clear()
     try:
@@ -91,7 +91,7 @@ def _config_source(config_path: str) -> AbstractContextManager[None]:
 
 def check(config: DictConfig) -> Findings:
     """Make verl's and this package's checks of a configuration."""
-    from verl_nthr.integration.validation import REFUSALS, SURPRISES, reason
+    from verl_nthr.integration.config.validation import REFUSALS, SURPRISES, reason
 
     found: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -108,7 +108,7 @@ def _problems(config: DictConfig) -> Iterator[str]:
     from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
 
-    from verl_nthr.integration.validation import problems
+    from verl_nthr.integration.config.validation import problems
 
     for key in REQUIRED:
         if OmegaConf.is_missing(*_node(config, key)):

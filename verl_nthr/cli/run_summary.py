@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def describe(config: DictConfig) -> dict[str, str]:
     """What a checked configuration asks for, by headings."""
-    from verl_nthr.integration.estimators import estimator_of
-    from verl_nthr.integration.loss_options import LossTerms
-    from verl_nthr.integration.options import NTHROptions
+    from verl_nthr.integration.config.estimators import estimator_of
+    from verl_nthr.integration.config.loss_options import LossTerms
+    from verl_nthr.integration.config.options import NTHROptions
 
     estimator, options = estimator_of(config), NTHROptions.from_config(config.algorithm)
     actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout

@@ -10,7 +10,7 @@ from pathlib import Path
 from verl_nthr import cpu
 from verl_nthr.demo.arithmetic import THREE_DIGITS
 from verl_nthr.demo.toy import Toy
-from verl_nthr.integration.estimators import ESTIMATORS
+from verl_nthr.integration.config.estimators import ESTIMATORS
 
 VERL_ESTIMATORS = (
     "gae",

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from verl_nthr.integration.estimators import Estimator
-from verl_nthr.integration.options import NTHROptions
+from verl_nthr.integration.config.estimators import Estimator
+from verl_nthr.integration.config.options import NTHROptions
 from verl_nthr.weighting import NTHR, WEIGHTINGS
 
 if TYPE_CHECKING:

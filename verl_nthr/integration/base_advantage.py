@@ -11,7 +11,7 @@ import torch
 
 from verl_nthr.advantages import AdvantageRule, Outcomes
 from verl_nthr.integration.columns import CORRECT
-from verl_nthr.integration.estimators import DR_GRPO, VERL_BASES
+from verl_nthr.integration.config.estimators import DR_GRPO, VERL_BASES
 from verl_nthr.integration.standing_in import standing_in
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def compute(
 
     Args:
         verl_function: ``compute_advantage_for_multi_trajectories`` of ``verl.trainer.ppo.v1.utils`` (0.9).
-        base: one of :data:`verl_nthr.integration.estimators.BASES`.
+        base: one of :data:`verl_nthr.integration.config.estimators.BASES`.
         rule: of this package, None if the base is verl's.
         data: with column :data:`CORRECT`.
         **arguments: verl's other arguments.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from verl_nthr.integration.options import ALL_CORRECT, HOMOGENEOUS, NTHROptions
+from verl_nthr.integration.config.options import ALL_CORRECT, HOMOGENEOUS, NTHROptions
 
 if TYPE_CHECKING:
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer

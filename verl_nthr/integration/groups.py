@@ -12,7 +12,7 @@ from torch import Tensor
 
 from verl_nthr.influence.selection import success_rates
 from verl_nthr.integration.columns import read_columns
-from verl_nthr.integration.options import REWARD_METRIC, NTHROptions
+from verl_nthr.integration.config.options import REWARD_METRIC, NTHROptions
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta

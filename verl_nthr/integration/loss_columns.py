@@ -10,10 +10,10 @@ import torch
 import wrapt
 
 from verl_nthr.integration.columns import CORRECT, read_columns
-from verl_nthr.integration.estimators import estimator_of
+from verl_nthr.integration.config.estimators import estimator_of
+from verl_nthr.integration.config.loss_options import LOSS_TERMS, PRESERVED, LossTerms
+from verl_nthr.integration.config.options import NTHROptions
 from verl_nthr.integration.groups import read_groups
-from verl_nthr.integration.loss_options import LOSS_TERMS, PRESERVED, LossTerms
-from verl_nthr.integration.options import NTHROptions
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta

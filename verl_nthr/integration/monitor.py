@@ -15,8 +15,8 @@ import wrapt
 from torch import Tensor
 
 from verl_nthr.integration.columns import read_columns
+from verl_nthr.integration.config.options import NTHROptions
 from verl_nthr.integration.groups import read_groups
-from verl_nthr.integration.options import NTHROptions
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -13,18 +13,8 @@ from types import ModuleType
 
 import wrapt
 
-from verl_nthr.integration import (
-    estimators,
-    group_filter,
-    loss_columns,
-    loss_terms,
-    monitor,
-    trainer,
-    validation,
-    versions,
-    worker,
-    worker_check,
-)
+from verl_nthr.integration import group_filter, loss_columns, loss_terms, monitor, trainer, worker, worker_check
+from verl_nthr.integration.config import estimators, validation, versions
 from verl_nthr.supported import installed_version, requirement
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from verl.workers import config
 
-from verl_nthr.integration.loss_options import LossTerms
+from verl_nthr.integration.config.loss_options import LossTerms
 
 
 @dataclass

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from verl_nthr.integration.options import NTHROptions
+from verl_nthr.integration.config.options import NTHROptions
 
 REQUEST = "nthr_request"
 """Key of the :class:`ScoringRequest` in the batch's extra info; without it a pass is verl's own."""

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from verl_nthr.integration import alerts, base_advantage, dump
 from verl_nthr.integration.columns import CORRECT, read_columns
-from verl_nthr.integration.estimators import estimator_of
+from verl_nthr.integration.config.estimators import estimator_of
+from verl_nthr.integration.config.options import REWARD_METRIC, NTHROptions
 from verl_nthr.integration.groups import read_groups
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.nonfinite import NonFiniteGroups
-from verl_nthr.integration.options import REWARD_METRIC, NTHROptions
 from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, ScoringRequest
 from verl_nthr.integration.standing_in import standing_in
 from verl_nthr.weighting import NTHR, WEIGHTINGS, Responses

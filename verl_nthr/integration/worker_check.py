@@ -18,8 +18,8 @@ from weakref import WeakSet
 
 import wrapt
 
-from verl_nthr.integration.estimators import estimator_of
-from verl_nthr.integration.loss_options import LossTerms
+from verl_nthr.integration.config.estimators import estimator_of
+from verl_nthr.integration.config.loss_options import LossTerms
 from verl_nthr.plugin_policy import POLICY, lets_load
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from omegaconf import DictConfig, OmegaConf
 
-from verl_nthr.integration import versions
-from verl_nthr.integration.loss_options import POLICY_LOSS, LossTerms, option_names
-from verl_nthr.integration.options import NTHRConfigError
-from verl_nthr.integration.requirements import EVERY_RUN, STRATEGIES, Requirement, unmet
+from verl_nthr.integration.config import versions
+from verl_nthr.integration.config.loss_options import POLICY_LOSS, LossTerms, option_names
+from verl_nthr.integration.config.options import NTHRConfigError
+from verl_nthr.integration.config.requirements import EVERY_RUN, STRATEGIES, Requirement, unmet
 
 ACTOR = "actor_rollout_ref.actor"
 OWN_CLASS = "verl_nthr.integration.policy_loss.PolicyLossConfig"

@@ -11,9 +11,9 @@ from functools import partial
 from omegaconf import DictConfig
 
 from verl_nthr.advantages import RULES
-from verl_nthr.integration.estimators import Estimator
-from verl_nthr.integration.loss_options import LossTerms
-from verl_nthr.integration.options import HOMOGENEOUS, NTHROptions
+from verl_nthr.integration.config.estimators import Estimator
+from verl_nthr.integration.config.loss_options import LossTerms
+from verl_nthr.integration.config.options import HOMOGENEOUS, NTHROptions
 from verl_nthr.weighting import NTHR, THR, WEIGHTINGS, Negative, Weighting
 
 

@@ -20,7 +20,7 @@ from verl import DataProto
 from verl.experimental.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
-from verl_nthr.integration.igrpo_options import DraftOptions
+from verl_nthr.integration.igrpo.options import DraftOptions
 
 _best_drafts: WeakValueDictionary[str, asyncio.Task[str]] = WeakValueDictionary()
 """By uid: verl runs all sessions of a prompt in one process, and each holds its group's task while it runs."""
@@ -30,7 +30,7 @@ class IGRPO(SingleTurnAgentLoop):
     """Sample drafts of a prompt once for its whole group, and answer the prompt with the best one in it.
 
     Args:
-        **kwargs: verl's own, and the options of :class:`verl_nthr.integration.igrpo_options.DraftOptions`.
+        **kwargs: verl's own, and the options of :class:`verl_nthr.integration.igrpo.options.DraftOptions`.
 
     Raises:
         ValueError: a bad option.

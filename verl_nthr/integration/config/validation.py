@@ -12,8 +12,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from verl_nthr.integration import checks, igrpo_options, loss_checks
-from verl_nthr.integration.loss_options import POLICY_LOSS, option_names
+from verl_nthr.integration.config import checks, loss_checks
+from verl_nthr.integration.config.loss_options import POLICY_LOSS, option_names
+from verl_nthr.integration.igrpo import options as igrpo_options
 
 REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, NotImplementedError, ValueError)
 """What OmegaConf, hydra and the checks raise at values that they look at."""

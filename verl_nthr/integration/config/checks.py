@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from omegaconf import DictConfig
 
-from verl_nthr.integration import combinations, effects, requirements, versions
-from verl_nthr.integration.estimators import ESTIMATORS, estimator_of
-from verl_nthr.integration.options import HOMOGENEOUS, NTHRConfigError, NTHROptions
+from verl_nthr.integration.config import combinations, effects, requirements, versions
+from verl_nthr.integration.config.estimators import ESTIMATORS, estimator_of
+from verl_nthr.integration.config.options import HOMOGENEOUS, NTHRConfigError, NTHROptions
 
 
 def check_run(config: DictConfig) -> None:

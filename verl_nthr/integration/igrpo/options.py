@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from verl_nthr.integration.options import NTHRConfigError
+from verl_nthr.integration.config.options import NTHRConfigError
 from verl_nthr.text import label, quoted
 
-TARGET = "verl_nthr.integration.igrpo.IGRPO"
+TARGET = "verl_nthr.integration.igrpo.agent_loop.IGRPO"
 LOOPS_FILE = "actor_rollout_ref.rollout.agent.agent_loop_config_path"
 DEFAULT_LOOP = "actor_rollout_ref.rollout.agent.default_agent_loop"
 

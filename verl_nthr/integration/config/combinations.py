@@ -8,8 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from verl_nthr.advantages import RULES, AdvantageRule
-from verl_nthr.integration.estimators import DR_GRPO, ESTIMATORS, Estimator
-from verl_nthr.integration.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS, NTHROptions
+from verl_nthr.integration.config.estimators import DR_GRPO, ESTIMATORS, Estimator
+from verl_nthr.integration.config.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS, NTHROptions
 from verl_nthr.text import quoted
 
 ONLY_SIGN = {"psr": "positive", "grpo_passk": "positive", "nsr": "negative"}

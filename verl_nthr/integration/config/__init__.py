@@ -1,0 +1,1 @@
+"""Options of this package, and which training configurations of verl can work."""

@@ -1,0 +1,1 @@
+"""iGRPO, which is an agent loop of verl."""
