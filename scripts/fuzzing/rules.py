@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fuzzing.target import Target
 from fuzzing.tensors import numbers, seeds, specials, values
-from verl_nthr.advantages import RULES, Outcomes
+from verl_nthr.advantages import RULES, GroupRewards
 from verl_nthr.losses.llds import llds
 from verl_nthr.losses.positive_nll import positive_nll
 from verl_nthr.weighting import WEIGHTINGS, Responses
@@ -29,9 +29,9 @@ def options_of(kinds: dict[str, type]) -> st.SearchStrategy[tuple[type, dict[str
     return st.sampled_from(list(kinds.values())).flatmap(with_options)
 
 
-def _outcomes(rows: list[tuple[float, bool, int, float, int]]) -> Outcomes:
+def _group_rewards(rows: list[tuple[float, bool, int, float, int]]) -> GroupRewards:
     rewards, correct, group, log_probs, lengths = zip(*rows, strict=True) if rows else [[]] * 5
-    return Outcomes(
+    return GroupRewards(
         torch.tensor(rewards, dtype=torch.float32),
         torch.tensor(correct, dtype=torch.bool),
         torch.tensor(group, dtype=torch.int64),
@@ -43,10 +43,10 @@ def _outcomes(rows: list[tuple[float, bool, int, float, int]]) -> Outcomes:
 rewards = st.one_of(st.sampled_from((0.0, 1.0)), st.floats(-(2.0**127), 2.0**127, width=32))
 log_probs = st.sampled_from((0.0, -1e-8, -0.5, -20.0, -1e4, -3e38))
 rows = st.tuples(rewards, st.booleans(), st.integers(0, 3), log_probs, st.sampled_from((1, 2, 7, 4000, 10**6)))
-outcomes = st.lists(rows, max_size=8).map(_outcomes)
+group_rewards = st.lists(rows, max_size=8).map(_group_rewards)
 
 
-def check_advantages(case: tuple[tuple[type, dict[str, Any]], Outcomes]) -> None:
+def check_advantages(case: tuple[tuple[type, dict[str, Any]], GroupRewards]) -> None:
     """One finite advantage a response, 0 where the response is dropped."""
     (kind, options), batch = case
     rule = kind(**options)
@@ -117,7 +117,7 @@ def check_losses(case: tuple[Any, ...]) -> None:
 
 
 TARGETS = (
-    Target("advantages", st.tuples(options_of(RULES), outcomes), check_advantages, (ValueError,)),
+    Target("advantages", st.tuples(options_of(RULES), group_rewards), check_advantages, (ValueError,)),
     Target("weightings", st.tuples(options_of(WEIGHTINGS), responses()), check_weights, (ValueError,)),
     Target("losses", losses(), check_losses),
 )

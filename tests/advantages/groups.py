@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from verl_nthr.advantages import AdvantageRule, Outcomes
+from verl_nthr.advantages import AdvantageRule, GroupRewards
 
 
 class Response(NamedTuple):
@@ -31,13 +31,13 @@ def binary_group(pattern: str, **values) -> list[Response]:
     return [Response(sign == "+", reward=float(sign == "+"), **values) for sign in pattern]
 
 
-def outcomes_of(groups: Sequence[Group], order: Sequence[int] | None = None) -> Outcomes:
+def group_rewards(groups: Sequence[Group], order: Sequence[int] | None = None) -> GroupRewards:
     """The responses of all groups, in the ``order`` given."""
     rows = [(index, *response) for index, group in enumerate(groups) for response in group]
     if order is not None:
         rows = [rows[place] for place in order]
     group, correct, rewards, log_probs, lengths = zip(*rows, strict=True) if rows else [()] * 5
-    return Outcomes(
+    return GroupRewards(
         rewards=torch.tensor(rewards, dtype=torch.float32),
         correct=torch.tensor(correct, dtype=torch.bool),
         group=torch.tensor(group, dtype=torch.int64),
@@ -47,13 +47,13 @@ def outcomes_of(groups: Sequence[Group], order: Sequence[int] | None = None) -> 
 
 
 def advantages_of(rule: AdvantageRule, group: Group) -> list[float]:
-    return rule(outcomes_of([group])).tolist()
+    return rule(group_rewards([group])).tolist()
 
 
 def check_by_group(rule: AdvantageRule, groups: Sequence[Group], expected: Callable[[Group], Sequence[float]]) -> None:
     """That ``rule`` gives the responses of every group what ``expected`` gives for the group alone."""
     wanted = np.concatenate([np.asarray(expected(group), dtype=np.float64) for group in groups])
-    np.testing.assert_allclose(rule(outcomes_of(groups)).double().numpy(), wanted, rtol=3e-7, atol=1e-9)
+    np.testing.assert_allclose(rule(group_rewards(groups)).double().numpy(), wanted, rtol=3e-7, atol=1e-9)
 
 
 def shuffled(values: Tensor, order: Sequence[int]) -> Tensor:

@@ -20,8 +20,8 @@ from tests.advantages.groups import (
     any_group,
     batches,
     check_by_group,
+    group_rewards,
     groups_of,
-    outcomes_of,
     reproducible,
 )
 from verl_nthr.advantages import RULES
@@ -126,7 +126,7 @@ def test_it_is_the_grpo_of_verl_on_the_calibrated_rewards():
     rewards = torch.tensor([[float(reward)] for group in groups for reward in calibrated_rewards(group)])
     index = np.array([0] * 3 + [1] * 5, dtype=object)
     expected, _ = compute_grpo_outcome_advantage(rewards, torch.ones(8, 1), index)
-    torch.testing.assert_close(LENS()(outcomes_of(groups)), expected[:, 0], rtol=3e-6, atol=0)
+    torch.testing.assert_close(LENS()(group_rewards(groups)), expected[:, 0], rtol=3e-6, atol=0)
 
 
 @reproducible

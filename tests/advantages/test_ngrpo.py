@@ -16,7 +16,7 @@ from tests.advantages.groups import (
     batches,
     binary_group,
     check_by_group,
-    outcomes_of,
+    group_rewards,
     reproducible,
 )
 from verl_nthr.advantages import RULES
@@ -81,17 +81,17 @@ def test_it_is_the_grpo_of_verl_with_a_virtual_response():
     expected, _ = compute_grpo_outcome_advantage(
         torch.tensor(rewards)[:, None], torch.ones(len(rows), 1), np.array(index, dtype=object)
     )
-    torch.testing.assert_close(NGRPO()(outcomes_of(groups)), expected[~torch.tensor(virtual), 0], rtol=2e-6, atol=0)
+    torch.testing.assert_close(NGRPO()(group_rewards(groups)), expected[~torch.tensor(virtual), 0], rtol=2e-6, atol=0)
 
 
 def test_a_reward_above_the_best_is_refused():
-    outcomes = outcomes_of([[Response(True, 1.0), Response(False, -1.0)]])
+    batch = group_rewards([[Response(True, 1.0), Response(False, -1.0)]])
     message = (
         r"^algorithm\.nthr\.ngrpo\.max_reward=0\.5, but a response has the reward 1: "
         "set it to the best reward that a response can get$"
     )
     with pytest.raises(ValueError, match=message):
-        NGRPO(max_reward=0.5)(outcomes)
+        NGRPO(max_reward=0.5)(batch)
 
 
 def test_the_best_reward_may_be_no_float32():

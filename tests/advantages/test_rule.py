@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.advantages.groups import Response, batches, binary_group, outcomes_of, reproducible, shuffled
+from tests.advantages.groups import Response, batches, binary_group, group_rewards, reproducible, shuffled
 from verl_nthr.advantages import RULES, AdvantageRule
 
 every_rule = pytest.mark.parametrize("rule", [rule() for rule in RULES.values()], ids=list(RULES))
@@ -21,9 +21,9 @@ every_rule = pytest.mark.parametrize("rule", [rule() for rule in RULES.values()]
 @reproducible
 @given(groups=batches)
 def test_one_finite_advantage_a_response(rule: AdvantageRule, groups):
-    outcomes = outcomes_of(groups)
-    advantages = rule(outcomes)
-    assert advantages.shape == outcomes.rewards.shape
+    batch = group_rewards(groups)
+    advantages = rule(batch)
+    assert advantages.shape == batch.rewards.shape
     assert advantages.dtype == torch.float32
     assert advantages.isfinite().all()
 
@@ -34,7 +34,7 @@ def test_one_finite_advantage_a_response(rule: AdvantageRule, groups):
 def test_the_order_of_responses_does_not_matter(rule: AdvantageRule, groups, seed: int):
     order = list(range(sum(map(len, groups))))
     random.Random(seed).shuffle(order)
-    in_order, out_of_order = outcomes_of(groups), outcomes_of(groups, order)
+    in_order, out_of_order = group_rewards(groups), group_rewards(groups, order)
     torch.testing.assert_close(rule(out_of_order), shuffled(rule(in_order), order), rtol=1e-6, atol=1e-9)
     assert torch.equal(rule.keeps(out_of_order), shuffled(rule.keeps(in_order), order))
 
@@ -43,8 +43,8 @@ def test_the_order_of_responses_does_not_matter(rule: AdvantageRule, groups, see
 @reproducible
 @given(groups=batches)
 def test_groups_do_not_influence_each_other(rule: AdvantageRule, groups):
-    together = outcomes_of(groups)
-    alone = [outcomes_of([group]) for group in groups]
+    together = group_rewards(groups)
+    alone = [group_rewards([group]) for group in groups]
     torch.testing.assert_close(rule(together), torch.cat([rule(one) for one in alone]), rtol=1e-6, atol=1e-9)
     assert torch.equal(rule.keeps(together), torch.cat([rule.keeps(one) for one in alone]))
 
@@ -53,11 +53,11 @@ def test_groups_do_not_influence_each_other(rule: AdvantageRule, groups):
 @reproducible
 @given(groups=batches)
 def test_dropped_responses_have_no_advantage(rule: AdvantageRule, groups):
-    outcomes = outcomes_of(groups)
-    kept = rule.keeps(outcomes)
+    batch = group_rewards(groups)
+    kept = rule.keeps(batch)
     assert kept.dtype == torch.bool
-    assert kept.shape == outcomes.correct.shape
-    assert (rule(outcomes)[~kept] == 0).all()
+    assert kept.shape == batch.correct.shape
+    assert (rule(batch)[~kept] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_dropped_responses_have_no_advantage(rule: AdvantageRule, groups):
     ],
 )
 def test_which_responses_take_part_in_the_loss(name: str, kept: str):
-    outcomes = outcomes_of([binary_group(pattern) for pattern in ("+--", "++", "--", "+", "-")])
-    assert RULES[name]().keeps(outcomes).tolist() == [mark == "#" for mark in kept.replace(" ", "")]
+    batch = group_rewards([binary_group(pattern) for pattern in ("+--", "++", "--", "+", "-")])
+    assert RULES[name]().keeps(batch).tolist() == [mark == "#" for mark in kept.replace(" ", "")]
 
 
 @every_rule
 def test_a_batch_without_responses(rule: AdvantageRule):
-    assert rule(outcomes_of([])).shape == (0,)
+    assert rule(group_rewards([])).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_options_and_their_defaults():
 @reproducible
 @given(groups=batches)
 def test_binary_rules_do_not_see_the_rewards(name: str, groups):
-    outcomes, rule = outcomes_of(groups), RULES[name]()
-    unknown = dataclasses.replace(outcomes, rewards=torch.full_like(outcomes.rewards, torch.nan))
-    assert torch.equal(rule(unknown), rule(outcomes))
-    assert torch.equal(rule.keeps(unknown), rule.keeps(outcomes))
+    batch, rule = group_rewards(groups), RULES[name]()
+    unknown = dataclasses.replace(batch, rewards=torch.full_like(batch.rewards, torch.nan))
+    assert torch.equal(rule(unknown), rule(batch))
+    assert torch.equal(rule.keeps(unknown), rule.keeps(batch))
 
 
 @every_rule
 def test_signal_of_homogeneous_groups(rule: AdvantageRule):
     wrong = [Response(False, 0.0, mean_log_prob) for mean_log_prob in (-0.1, -0.2, -0.4)]
     right = [Response(True, 1.0, mean_log_prob) for mean_log_prob in (-0.1, -0.2, -0.4)]
-    assert bool(rule(outcomes_of([wrong])).any()) == rule.signal_of_all_wrong
-    assert bool(rule(outcomes_of([right])).any()) == rule.signal_of_all_correct
+    assert bool(rule(group_rewards([wrong])).any()) == rule.signal_of_all_wrong
+    assert bool(rule(group_rewards([right])).any()) == rule.signal_of_all_correct

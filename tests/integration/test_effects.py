@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from tests.integration.test_combinations import ACTOR, configured
-from verl_nthr.advantages import Outcomes
+from verl_nthr.advantages import GroupRewards
 from verl_nthr.influence.batch import batch_influence
 from verl_nthr.integration.base_advantage import share_of_kept
 from verl_nthr.integration.config.checks import check_run
@@ -109,8 +109,8 @@ def outcome(base: str, weighting: str | None, options: NTHROptions, loss_agg_mod
         result = verls_advantages("grpo" if base == DR_GRPO else base, REWARDS, mask.bool(), GROUP, **by_std)
     else:
         log_prob = -torch.linspace(0.1, 0.9, len(REWARDS))
-        outcomes = Outcomes(REWARDS, correct, GROUP, log_prob, torch.full_like(GROUP, LENGTH))
-        result = rule(outcomes)[:, None] * mask
+        batch = GroupRewards(REWARDS, correct, GROUP, log_prob, torch.full_like(GROUP, LENGTH))
+        result = rule(batch)[:, None] * mask
     if rule is not None and rule.drops_rows and options.denominator == "kept":
         result = result / share_of_kept(result, mask, loss_agg_mode)
     rule_of_tokens = options.weighting_rule(weighting)

@@ -1,9 +1,9 @@
-"""Rules for the advantage of a response in pure torch: outcomes of prompt groups → one advantage a response."""
+"""Rules that turn the rewards of prompt groups into one advantage per response, in pure torch."""
 
+from verl_nthr.advantages.group_rewards import GroupRewards
 from verl_nthr.advantages.lens import LENS
 from verl_nthr.advantages.ngrpo import NGRPO
 from verl_nthr.advantages.nsr import NSR
-from verl_nthr.advantages.outcomes import Outcomes
 from verl_nthr.advantages.psr import PSR
 from verl_nthr.advantages.reinforce_rej import ReinforceRej
 from verl_nthr.advantages.rule import AdvantageRule
@@ -21,4 +21,4 @@ RULES: dict[str, type[AdvantageRule]] = {
 }
 """The rules by the name that ``algorithm.nthr`` knows them by."""
 
-__all__ = ["RULES", "AdvantageRule", "Outcomes"]
+__all__ = ["RULES", "AdvantageRule", "GroupRewards"]

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.group_rewards import GroupRewards
 from verl_nthr.advantages.rule import AdvantageRule, check_number
 
 EPSILON = 1e-6
@@ -42,22 +42,22 @@ class LENS(AdvantageRule):
         weight = check_number("all_wrong_weight", self.all_wrong_weight, "a finite number, at least 0", at_least=0.0)
         object.__setattr__(self, "all_wrong_weight", weight)
 
-    def advantages(self, outcomes: Outcomes) -> Tensor:
-        group = outcomes.group
-        rewards = self._rewards(outcomes)
-        centred = rewards - outcomes.means(rewards)[group]
-        normalised = centred / (outcomes.stds(rewards) + EPSILON)[group]
+    def advantages(self, batch: GroupRewards) -> Tensor:
+        group = batch.group
+        rewards = self._rewards(batch)
+        centred = rewards - batch.means(rewards)[group]
+        normalised = centred / (batch.stds(rewards) + EPSILON)[group]
         # centred is 0 in a group without incorrect responses
-        return torch.where(outcomes.mixed[group], normalised, self.all_wrong_weight * centred)
+        return torch.where(batch.mixed[group], normalised, self.all_wrong_weight * centred)
 
-    def _rewards(self, outcomes: Outcomes) -> Tensor:
+    def _rewards(self, batch: GroupRewards) -> Tensor:
         """r̃: [R] float64."""
-        group, log_confidence = outcomes.group, outcomes.mean_log_prob.double()
-        highest = outcomes.maxima(log_confidence)[group]
+        group, log_confidence = batch.group, batch.mean_log_prob.double()
+        highest = batch.maxima(log_confidence)[group]
         # π̄, D and 1/π_old in units of the group's largest π̄, so that unlikely responses do not underflow to 0/0
         confidence = (log_confidence - highest).exp()
-        inverse = (highest - outcomes.lengths * log_confidence).exp()
-        importance = 1 / outcomes.means(inverse.masked_fill(~outcomes.correct, 0.0))
-        difficulty = torch.where(outcomes.mixed, importance.clamp(min=2.0), 2.0)[group]
-        penalty = confidence / (difficulty - confidence) / outcomes.sizes[group]
-        return torch.where(outcomes.correct, 1.0, -penalty)
+        inverse = (highest - batch.lengths * log_confidence).exp()
+        importance = 1 / batch.means(inverse.masked_fill(~batch.correct, 0.0))
+        difficulty = torch.where(batch.mixed, importance.clamp(min=2.0), 2.0)[group]
+        penalty = confidence / (difficulty - confidence) / batch.sizes[group]
+        return torch.where(batch.correct, 1.0, -penalty)

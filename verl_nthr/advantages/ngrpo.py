@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.group_rewards import GroupRewards
 from verl_nthr.advantages.rule import AdvantageRule, check_number
 
 EPSILON = 1e-6
@@ -36,16 +36,16 @@ class NGRPO(AdvantageRule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_reward", check_number("max_reward", self.max_reward, "a finite number"))
 
-    def advantages(self, outcomes: Outcomes) -> Tensor:
-        rewards, sizes, group = outcomes.rewards, outcomes.sizes, outcomes.group
+    def advantages(self, batch: GroupRewards) -> Tensor:
+        rewards, sizes, group = batch.rewards, batch.sizes, batch.group
         highest = rewards.new_tensor(self.max_reward)
         if (rewards > highest).any():
             raise ValueError(
                 f"algorithm.nthr.ngrpo.max_reward={self.max_reward!r}, but a response has the reward "
                 f"{rewards.max().item():.6g}: set it to the best reward that a response can get"
             )
-        means = (outcomes.sums(rewards) + highest) / (sizes + 1)
-        squares = outcomes.sums((rewards - means[group]).square()) + (highest - means).square()
+        means = (batch.sums(rewards) + highest) / (sizes + 1)
+        squares = batch.sums((rewards - means[group]).square()) + (highest - means).square()
         lone = sizes == 1
         means = means.masked_fill(lone, 0.0)
         stds = torch.where(lone, 1.0, (squares / sizes).sqrt())

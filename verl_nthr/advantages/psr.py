@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.group_rewards import GroupRewards
 from verl_nthr.advantages.rule import AdvantageRule
 
 
@@ -21,8 +21,8 @@ class PSR(AdvantageRule):
     signal_of_all_wrong: ClassVar[bool] = False
     signal_of_all_correct: ClassVar[bool] = True
 
-    def advantages(self, outcomes: Outcomes) -> Tensor:
-        return torch.ones_like(outcomes.rewards)
+    def advantages(self, batch: GroupRewards) -> Tensor:
+        return torch.ones_like(batch.rewards)
 
-    def keeps(self, outcomes: Outcomes) -> Tensor:
-        return outcomes.correct
+    def keeps(self, batch: GroupRewards) -> Tensor:
+        return batch.correct

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.group_rewards import GroupRewards
 from verl_nthr.advantages.rule import AdvantageRule
 
 
@@ -24,8 +24,8 @@ class ReinforceRej(AdvantageRule):
     signal_of_all_wrong: ClassVar[bool] = False
     signal_of_all_correct: ClassVar[bool] = False
 
-    def advantages(self, outcomes: Outcomes) -> Tensor:
-        return torch.where(outcomes.correct, 1.0, -1.0)
+    def advantages(self, batch: GroupRewards) -> Tensor:
+        return torch.where(batch.correct, 1.0, -1.0)
 
-    def keeps(self, outcomes: Outcomes) -> Tensor:
-        return outcomes.mixed[outcomes.group]
+    def keeps(self, batch: GroupRewards) -> Tensor:
+        return batch.mixed[batch.group]

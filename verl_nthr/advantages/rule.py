@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.group_rewards import GroupRewards
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class AdvantageRule(ABC):
     signal_of_all_correct: ClassVar[bool]
     """Whether a group without incorrect responses gets advantages other than 0."""
 
-    def __call__(self, outcomes: Outcomes) -> Tensor:
-        return torch.where(self.keeps(outcomes), self.advantages(outcomes), 0.0).float()
+    def __call__(self, batch: GroupRewards) -> Tensor:
+        return torch.where(self.keeps(batch), self.advantages(batch), 0.0).float()
 
     @property
     def drops_rows(self) -> bool:
@@ -45,12 +45,12 @@ class AdvantageRule(ABC):
         return type(self).keeps is not AdvantageRule.keeps
 
     @abstractmethod
-    def advantages(self, outcomes: Outcomes) -> Tensor:
+    def advantages(self, batch: GroupRewards) -> Tensor:
         """The rule's equation: [R], any floating dtype; whatever it gives for a dropped response does not count."""
 
-    def keeps(self, outcomes: Outcomes) -> Tensor:
+    def keeps(self, batch: GroupRewards) -> Tensor:
         """Whether a response takes part in the loss: [R] bool."""
-        return torch.ones_like(outcomes.correct)
+        return torch.ones_like(batch.correct)
 
 
 def check_number(

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.group_rewards import GroupRewards
 from verl_nthr.advantages.rule import AdvantageRule, check_number
 
 EPSILON = 1e-8
@@ -38,11 +38,11 @@ class SGRPO(AdvantageRule):
         rate = check_number("noise_rate", self.noise_rate, "a number in [0, 0.5)", at_least=0.0, below=0.5)
         object.__setattr__(self, "noise_rate", rate)
 
-    def advantages(self, outcomes: Outcomes) -> Tensor:
-        rewards, group, q = outcomes.correct.double(), outcomes.group, self.noise_rate
-        observed = outcomes.means(rewards)
+    def advantages(self, batch: GroupRewards) -> Tensor:
+        rewards, group, q = batch.correct.double(), batch.group, self.noise_rate
+        observed = batch.means(rewards)
         true = ((observed - q) / (1 - 2 * q)).clamp(0, 1)
         observed_variance, true_variance = observed * (1 - observed), true * (1 - true)
         scale = ((observed_variance + EPSILON) * (true_variance + EPSILON)).sqrt()
         weight = (1 - 2 * q) * true_variance / scale
-        return (weight / (outcomes.stds(rewards) + EPSILON))[group] * (rewards - observed[group])
+        return (weight / (batch.stds(rewards) + EPSILON))[group] * (rewards - observed[group])

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from verl_nthr.advantages.outcomes import Outcomes
+from verl_nthr.advantages.group_rewards import GroupRewards
 from verl_nthr.advantages.rule import AdvantageRule, check_number
 
 
@@ -28,5 +28,5 @@ class WReinforce(AdvantageRule):
         weight = check_number("positive_weight", self.positive_weight, "a finite number, at least 0", at_least=0.0)
         object.__setattr__(self, "positive_weight", weight)
 
-    def advantages(self, outcomes: Outcomes) -> Tensor:
-        return torch.where(outcomes.correct, self.positive_weight, -1.0)
+    def advantages(self, batch: GroupRewards) -> Tensor:
+        return torch.where(batch.correct, self.positive_weight, -1.0)

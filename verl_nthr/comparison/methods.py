@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from verl_nthr.advantages import Outcomes
+from verl_nthr.advantages import GroupRewards
 from verl_nthr.comparison.batch import Batch
 from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.policy import Record
@@ -77,7 +77,7 @@ def _base(name: str, batch: Batch, record: Record) -> Tensor:
         return advantages(name, rewards, batch.mask, batch.group)
     lengths = batch.mask.sum(1)
     mean_log_prob = record.log_probs.detach().sum(1) / lengths
-    base = rule(Outcomes(rewards, batch.correct, batch.group, mean_log_prob, lengths))[:, None] * batch.mask
+    base = rule(GroupRewards(rewards, batch.correct, batch.group, mean_log_prob, lengths))[:, None] * batch.mask
     return base / share_of_kept(base, batch.mask, "token-mean") if rule.drops_rows else base
 
 

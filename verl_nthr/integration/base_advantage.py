@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from verl_nthr.advantages import AdvantageRule, Outcomes
+from verl_nthr.advantages import AdvantageRule, GroupRewards
 from verl_nthr.integration.columns import CORRECT
 from verl_nthr.integration.config.estimators import DR_GRPO, VERL_BASES
 from verl_nthr.integration.standing_in import standing_in
@@ -47,7 +47,7 @@ def compute(
             return compute_advantage(final, **(arguments | {"adv_estimator": base}))
         assert rule is not None
         mask = final.batch["response_mask"]
-        advantages = rule(outcomes_of(final)).to(mask.device)[:, None] * mask
+        advantages = rule(group_rewards_of(final)).to(mask.device)[:, None] * mask
         final.batch["advantages"] = final.batch["returns"] = advantages
         return final
 
@@ -75,14 +75,14 @@ def without_rows(verl_function: Callable[..., DataProto], dropped: torch.Tensor)
     return function
 
 
-def outcomes_of(data: DataProto) -> Outcomes:
+def group_rewards_of(data: DataProto) -> GroupRewards:
     """What the rules may look at; the mean log-prob is 0 without tokens, and nan if that of a token is not finite."""
     _, group = np.unique(data.non_tensor_batch["uid"].astype(str), return_inverse=True)
     mask = data.batch["response_mask"].bool()
     rewards = data.batch["token_level_rewards"].sum(-1).float()
     log_probs = data.batch["old_log_probs"].float()
     log_probs = log_probs.masked_fill(~log_probs.isfinite(), torch.nan).masked_fill(~mask, 0.0)
-    return Outcomes(
+    return GroupRewards(
         rewards=rewards,
         correct=data.batch[CORRECT],
         group=torch.from_numpy(group.reshape(-1)).long(),

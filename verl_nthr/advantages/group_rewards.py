@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class GroupRewards:
     """Responses to prompts, one row a response; the responses to one prompt form a group."""
 
     rewards: Tensor
