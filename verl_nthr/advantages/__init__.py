@@ -19,6 +19,6 @@ RULES: dict[str, type[AdvantageRule]] = {
     "reinforce_rej": ReinforceRej,
     "lens": LENS,
 }
-"""The rules by the name that ``algorithm.nthr`` knows them by."""
+"""Rules by their names in ``algorithm.adv_estimator`` and ``algorithm.nthr.base``."""
 
 __all__ = ["RULES", "AdvantageRule", "GroupRewards"]

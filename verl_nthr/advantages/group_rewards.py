@@ -1,6 +1,6 @@
-"""What an advantage rule sees of a batch, and statistics of its prompt groups.
+"""Rewards of a batch by prompt group, and statistics of each group: the input of every advantage rule.
 
-Axes: R responses of the batch, G prompt groups.
+Axes: R responses in the batch, G prompt groups.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class GroupRewards:
-    """Responses to prompts, one row a response; the responses to one prompt form a group."""
+    """One row per response; the responses to one prompt form a group."""
 
     rewards: Tensor
-    """[R] float32, as verl's GRPO sees them: the sum of a response's token-level rewards."""
+    """[R] float32: the sum of each response's token-level rewards, as in verl's GRPO."""
 
     correct: Tensor
     """[R] bool."""
@@ -29,7 +29,7 @@ class GroupRewards:
     """[R] float32, (1/|y|) ln π_old(y)."""
 
     lengths: Tensor
-    """[R] int64, |y|, the tokens of the response."""
+    """[R] int64: |y|, the number of response tokens."""
 
     @cached_property
     def num_groups(self) -> int:
@@ -38,33 +38,33 @@ class GroupRewards:
 
     @cached_property
     def sizes(self) -> Tensor:
-        """Responses of every group: [G] int64."""
+        """Number of responses in each group: [G] int64."""
         return torch.bincount(self.group, minlength=self.num_groups)
 
     @cached_property
     def num_correct(self) -> Tensor:
-        """N⁺, the correct responses of every group: [G] int64."""
+        """Number of correct responses in each group, N⁺: [G] int64."""
         return torch.bincount(self.group[self.correct], minlength=self.num_groups)
 
     @property
     def mixed(self) -> Tensor:
-        """Whether a group has correct and incorrect responses: [G] bool."""
+        """Mask of mixed groups, which have both correct and wrong responses: [G] bool."""
         return (self.num_correct > 0) & (self.num_correct < self.sizes)
 
     def sums(self, values: Tensor) -> Tensor:
-        """Sum of ``values`` [R] over every group: [G] float64."""
+        """Sum of ``values`` [R] in each group: [G] float64."""
         return torch.bincount(self.group, weights=values.double(), minlength=self.num_groups)
 
     def means(self, values: Tensor) -> Tensor:
-        """Mean of ``values`` [R] over every group: [G] float64."""
+        """Mean of ``values`` [R] in each group: [G] float64."""
         return self.sums(values) / self.sizes
 
     def stds(self, values: Tensor) -> Tensor:
-        """Standard deviation of ``values`` [R] over every group, with ddof = 1: [G] float64, 0 for a lone response."""
+        """Standard deviation (ddof = 1) of ``values`` [R] in each group: [G] float64, 0 for a lone response."""
         squares = (values.double() - self.means(values)[self.group]).square()
         return (self.sums(squares) / (self.sizes - 1).clamp(min=1)).sqrt()
 
     def maxima(self, values: Tensor) -> Tensor:
-        """Largest of ``values`` [R] in every group: [G] float64."""
+        """Maximum of ``values`` [R] in each group: [G] float64."""
         lowest = torch.full((self.num_groups,), -torch.inf, dtype=torch.float64, device=values.device)
         return lowest.scatter_reduce_(0, self.group, values.double(), "amax")

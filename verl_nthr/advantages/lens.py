@@ -1,4 +1,4 @@
-"""LENS: likelihood estimation with negative samples; confident mistakes cost more (arXiv 2510.08696)."""
+"""LENS, likelihood estimation with negative samples: confident mistakes cost more (arXiv 2510.08696)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class LENS(AdvantageRule):
-    """GRPO on rewards that are lowered by the confidence in a mistake (Section 5.1).
+    """GRPO on rewards that fall with the confidence in a wrong response (Section 5.1).
 
     With r_i = 1 for a correct response and 0 otherwise, and π̄_i = π_old(y_i)^(1/|y_i|):
 
@@ -26,9 +26,10 @@ class LENS(AdvantageRule):
                                 D = max(D_imp, 2 · max_j π̄_j),  1/D_imp = (1/G) Σ_i r_i / π_old(y_i)      (Eq. 14)
         no correct response     A_i = α · (r̃_i − mean r̃)
                                 D = 2 · max_j π̄_j
-        no incorrect response   A_i = 0
+        no wrong response       A_i = 0
 
-    D_imp takes the probability of the whole response: with long ones it is close to 0, and D is the same in both cases.
+    D_imp uses the probability of the whole response, which is close to 0 for a long one; D is then 2 · max_j π̄_j in
+    both cases.
     """
 
     binary: ClassVar[bool] = True
@@ -36,7 +37,7 @@ class LENS(AdvantageRule):
     signal_of_all_correct: ClassVar[bool] = False
 
     all_wrong_weight: float = 0.25
-    """α, the weight of the groups without a correct response."""
+    """α, the weight of groups without a correct response."""
 
     def __post_init__(self) -> None:
         weight = check_number("all_wrong_weight", self.all_wrong_weight, "a finite number, at least 0", at_least=0.0)
@@ -47,14 +48,14 @@ class LENS(AdvantageRule):
         rewards = self._rewards(batch)
         centred = rewards - batch.means(rewards)[group]
         normalised = centred / (batch.stds(rewards) + EPSILON)[group]
-        # centred is 0 in a group without incorrect responses
+        # centred is 0 in a group without wrong responses
         return torch.where(batch.mixed[group], normalised, self.all_wrong_weight * centred)
 
     def _rewards(self, batch: GroupRewards) -> Tensor:
-        """r̃: [R] float64."""
+        """Lowered rewards r̃: [R] float64."""
         group, log_confidence = batch.group, batch.mean_log_prob.double()
         highest = batch.maxima(log_confidence)[group]
-        # π̄, D and 1/π_old in units of the group's largest π̄, so that unlikely responses do not underflow to 0/0
+        # in units of the group's largest π̄, so that unlikely responses do not underflow to 0/0
         confidence = (log_confidence - highest).exp()
         inverse = (highest - batch.lengths * log_confidence).exp()
         importance = 1 / batch.means(inverse.masked_fill(~batch.correct, 0.0))

@@ -1,4 +1,4 @@
-"""NGRPO: a virtual response with the best reward calibrates the group (arXiv 2509.18851)."""
+"""NGRPO: GRPO with a virtual response of the best reward in every group (arXiv 2509.18851)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EPSILON = 1e-6
 class NGRPO(AdvantageRule):
     """A_i = (r_i − mean R′) / (std R′ + 1e-6) with R′ = R ∪ {r_max}, std with ddof = 1 over the G + 1 values.
 
-    Groups that are all wrong get negative advantages; where every reward is r_max, they are 0. A lone response has
-    mean 0 and std 1 instead, as in verl's GRPO and in the official code
-    (github.com/nangongrui-ngr/NGRPO, ``compute_ngrpo_outcome_advantage``).
+    All-wrong groups get negative advantages; groups in which every reward is r_max get 0. For a lone response mean 0
+    and std 1 are used, as in verl's GRPO and the official code (github.com/nangongrui-ngr/NGRPO,
+    ``compute_ngrpo_outcome_advantage``).
 
     Raises:
-        ValueError: on a call, a reward above ``max_reward``.
+        ValueError: a reward is above ``max_reward`` when the rule is called.
     """
 
     binary: ClassVar[bool] = False
@@ -31,7 +31,7 @@ class NGRPO(AdvantageRule):
     signal_of_all_correct: ClassVar[bool] = False
 
     max_reward: float = 1.0
-    """r_max, the reward of the virtual response: the best that a response can get."""
+    """r_max, the reward of the virtual response: the highest reward that your reward function gives."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_reward", check_number("max_reward", self.max_reward, "a finite number"))

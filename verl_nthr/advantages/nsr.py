@@ -14,7 +14,7 @@ from verl_nthr.advantages.rule import AdvantageRule
 
 @dataclass(frozen=True)
 class NSR(AdvantageRule):
-    """A_i = −1 for an incorrect response; correct ones are dropped."""
+    """A_i = −1 for a wrong response; correct ones are dropped."""
 
     binary: ClassVar[bool] = True
     compares_group: ClassVar[bool] = False

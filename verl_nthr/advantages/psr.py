@@ -14,7 +14,7 @@ from verl_nthr.advantages.rule import AdvantageRule
 
 @dataclass(frozen=True)
 class PSR(AdvantageRule):
-    """A_i = +1 for a correct response; incorrect ones are dropped."""
+    """A_i = +1 for a correct response; wrong ones are dropped."""
 
     binary: ClassVar[bool] = True
     compares_group: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Reinforce-Rej: REINFORCE on mixed groups alone (arXiv 2504.11343)."""
+"""Reinforce-Rej: REINFORCE on mixed groups only (arXiv 2504.11343)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from verl_nthr.advantages.rule import AdvantageRule
 
 @dataclass(frozen=True)
 class ReinforceRej(AdvantageRule):
-    """A_i = +1 for a correct, −1 for an incorrect response of a mixed group; all other groups are dropped.
+    """A_i = +1 for a correct and −1 for a wrong response of a mixed group; all other groups are dropped.
 
-    The official code (github.com/RLHFlow/Minimal-RL, ``compute_reinforce_rej_outcome_advantage``) sets the advantages
-    of the other groups to 0 and leaves their tokens in the mean of the loss; the paper filters them out, as here.
+    The official code (github.com/RLHFlow/Minimal-RL, ``compute_reinforce_rej_outcome_advantage``) gives the
+    other groups advantages of 0 but counts their tokens in the mean of the loss; the paper, like this rule, drops them.
     """
 
     binary: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""The interface of advantage rules."""
+"""Interface of the advantage rules."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from verl_nthr.advantages.group_rewards import GroupRewards
 
 @dataclass(frozen=True)
 class AdvantageRule(ABC):
-    """One advantage a response; the options of a rule are its fields, the keys below ``algorithm.nthr.<name>``.
+    """One advantage per response. A rule's fields are its options: the keys of ``algorithm.nthr.<name>``.
 
-    Calling a rule gives the advantages of the responses of a batch: [R] float32, exactly 0 where not :meth:`keeps`.
+    Calling a rule returns the advantages of a batch: [R] float32, exactly 0 for the responses that it drops.
 
     Raises:
-        ValueError: on construction, an option outside its range, as ``name=value: use ...``.
+        ValueError: an option is outside its range when the rule is made.
     """
 
     binary: ClassVar[bool]
-    """Whether correctness alone decides, not the rewards."""
+    """True if the rule reads only whether a response is correct, not its reward."""
 
     compares_group: ClassVar[bool] = True
-    """Whether an advantage depends on the other responses of the group."""
+    """True if an advantage depends on the other responses of the group."""
 
     signal_of_all_wrong: ClassVar[bool]
-    """Whether a group without correct responses gets advantages other than 0."""
+    """True if an all-wrong group gets advantages other than 0."""
 
     signal_of_all_correct: ClassVar[bool]
-    """Whether a group without incorrect responses gets advantages other than 0."""
+    """True if an all-correct group gets advantages other than 0."""
 
     def __call__(self, batch: GroupRewards) -> Tensor:
         return torch.where(self.keeps(batch), self.advantages(batch), 0.0).float()
 
     @property
     def drops_rows(self) -> bool:
-        """Whether the rule takes responses out of the loss."""
+        """True if the rule removes responses from the loss."""
         return type(self).keeps is not AdvantageRule.keeps
 
     @abstractmethod
     def advantages(self, batch: GroupRewards) -> Tensor:
-        """The rule's equation: [R], any floating dtype; whatever it gives for a dropped response does not count."""
+        """Evaluate the rule's equation: [R], any floating dtype. Values of dropped responses are ignored."""
 
     def keeps(self, batch: GroupRewards) -> Tensor:
-        """Whether a response takes part in the loss: [R] bool."""
+        """Mask of the responses that stay in the loss: [R] bool."""
         return torch.ones_like(batch.correct)
 
 
 def check_number(
     name: str, value: float, expected: str, *, at_least: float = -math.inf, below: float = math.inf
 ) -> float:
-    """``value`` as a float if it is a finite number in [``at_least``, ``below``).
+    """Return ``value`` as a float.
 
     Raises:
-        ValueError: otherwise, as ``name=value: use <expected>``.
+        ValueError: it is not a finite number in [``at_least``, ``below``); the message says to use ``expected``.
     """
     number = not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= sys.float_info.max
     if not number or not at_least <= value < below:

@@ -1,4 +1,4 @@
-"""W-REINFORCE: weighted REINFORCE, PSR and NSR together (arXiv 2506.01347, github.com/TianHongZXY/RLVR-Decomposed)."""
+"""W-REINFORCE: weighted REINFORCE, a mix of PSR and NSR (arXiv 2506.01347, github.com/TianHongZXY/RLVR-Decomposed)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from verl_nthr.advantages.rule import AdvantageRule, check_number
 
 @dataclass(frozen=True)
 class WReinforce(AdvantageRule):
-    """A_i = λ for a correct response, −1 for an incorrect one."""
+    """A_i = λ for a correct response, −1 for a wrong one."""
 
     binary: ClassVar[bool] = True
     compares_group: ClassVar[bool] = False
@@ -22,7 +22,7 @@ class WReinforce(AdvantageRule):
     signal_of_all_correct: ClassVar[bool] = True
 
     positive_weight: float = 0.1
-    """λ; with 0 a correct response has no signal but counts in the loss's mean, unlike in NSR."""
+    """λ; at 0 a correct response teaches nothing but, unlike in NSR, still counts in the mean of the loss."""
 
     def __post_init__(self) -> None:
         weight = check_number("positive_weight", self.positive_weight, "a finite number, at least 0", at_least=0.0)

@@ -1,10 +1,12 @@
 """Lazy likelihood-displacement stabilisation, LLDS (arXiv 2512.04220), with its response-level gate.
 
-The sum and the gate are those of the authors' code (github.com/vengdeng/LLDS-On-Group-Relative-Policy-Optimization-
-Collapse-in-Search-R1, ``verl/workers/actor/dp_actor.py``). It divides the sum by all response tokens of a micro-batch,
-the paper by the tokens of the preserved responses: ``num_tokens`` is either, of the mini-batch. Where no token has
-moved the code's ``maximum`` passes on half a gradient, this one none. Its other gate, for each turn of a conversation,
-is not implemented; for answers of one turn it is the same.
+Sum and gate follow the authors' code (github.com/vengdeng/LLDS-On-Group-Relative-Policy-Optimization-Collapse-in-
+Search-R1, ``verl/workers/actor/dp_actor.py``), with three differences:
+
+- The code divides by all response tokens of a micro-batch, the paper by the tokens of the preserved responses. Here
+  ``num_tokens`` is either of the two, counted over the mini-batch.
+- For a token that has not moved, the code's ``maximum`` passes on half a gradient; here the gradient is 0.
+- The code's gate per turn of a conversation is not implemented. With a single turn it is the same.
 """
 
 from __future__ import annotations
@@ -17,19 +19,19 @@ def llds(
 ) -> tuple[Tensor, Tensor]:
     """(1/N) Σ_{y preserved} 1[Σ_k Δ_k > 0] Σ_k max(0, Δ_k) with Δ = ln π_old − ln π_θ.
 
-    Without an update between π_old and π_θ, Δ is rounding alone; the term is then next to 0, but the gradient of a
-    token, −1/N or 0, depends on no more than signs.
+    Before the first update Δ is rounding noise. The term is then close to 0, but the gradient of a token is −1/N or 0
+    depending only on the sign of that noise.
 
     Args:
-        log_probs: [B, L] float32, with gradients; what is outside the mask is not read.
-        old_log_probs: [B, L] float32; what is outside the mask is not read.
+        log_probs: [B, L] float32, with gradients; ignored outside the mask.
+        old_log_probs: [B, L] float32; ignored outside the mask.
         mask: [B, L] bool, response tokens.
         preserved: [B] bool, responses whose base advantage is at least 0.
-        num_tokens: N, of the whole mini-batch.
+        num_tokens: N, counted over the whole mini-batch.
         dp_size: number of data-parallel ranks.
 
     Returns:
-        The term, a scalar, and the open gates, [B] bool: preserved responses that have become less likely.
+        The term (a scalar), and the open gates ([B] bool): preserved responses that have become less likely.
     """
     chosen = mask & preserved[:, None]
     drop = (old_log_probs - log_probs).masked_fill(~chosen, 0.0)

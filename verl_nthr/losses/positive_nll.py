@@ -1,4 +1,4 @@
-"""The negative log-likelihood of correct responses, the positive-example loss of VAPO (arXiv 2504.05118)."""
+"""Negative log-likelihood of correct responses: VAPO's positive-example loss (arXiv 2504.05118)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ def positive_nll(log_probs: Tensor, mask: Tensor, correct: Tensor, num_tokens: i
     """−(1/N⁺) Σ log π_θ over the N⁺ tokens of correct responses: a scalar, 0 if there are none.
 
     Args:
-        log_probs: [B, L] float32, with gradients; what is outside the mask is not read.
+        log_probs: [B, L] float32, with gradients; ignored outside the mask.
         mask: [B, L] bool, response tokens.
         correct: [B] bool.
-        num_tokens: N⁺ of the whole mini-batch.
+        num_tokens: N⁺, counted over the whole mini-batch.
         dp_size: number of data-parallel ranks.
     """
     chosen = mask & correct[:, None]
