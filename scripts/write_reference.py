@@ -129,13 +129,6 @@ Beside these rules, `algorithm.nthr.base` takes {others}: verl's own.
 """
 
 
-def metrics_page() -> str:
-    """The README's section on metrics."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("\n## Metrics\n")[1].split("\n## ")[0]
-    return f"# Metrics\n\nWhere verl's own metrics go (`trainer.logger`), these go too.\n{section.rstrip()}\n"
-
-
 def support_page() -> str:
     """The README's section on what is supported, without what it says to developers."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -157,7 +150,6 @@ def command_line_page() -> str:
 PAGES = {
     "options.md": options_page,
     "estimators.md": estimators_page,
-    "metrics.md": metrics_page,
     "command-line.md": command_line_page,
     "support.md": support_page,
 }

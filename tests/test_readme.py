@@ -1,8 +1,7 @@
-"""The README's tables hold what the code holds."""
+"""The README's support matrix and the page of metrics hold what the code holds."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
 import sys
@@ -12,36 +11,21 @@ import pytest
 import torch
 
 from tests.support import matrix
-from verl_nthr.integration.config.loss_options import LossTerms
-from verl_nthr.integration.config.options import NTHROptions
 from verl_nthr.integration.groups import group_responses
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.monitor import displacement_metrics
 from verl_nthr.weighting import NTHR, Responses
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+METRICS = (Path(__file__).parents[1] / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
 
 
-def section(title: str) -> str:
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
-
-
-def test_the_options_tables_name_every_option_with_its_default() -> None:
-    table = dict(re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \|", section("Options"), flags=re.MULTILINE))
-    defaults = {name: str(default) for name, default in dataclasses.asdict(LossTerms()).items()}
-    for name, value in dataclasses.asdict(NTHROptions()).items():
-        nested = value if isinstance(value, dict) else {"": value}
-        defaults |= {f"{name}.{key}".rstrip("."): str(default) for key, default in nested.items()}
-    assert table == defaults
-
-
-def test_the_metrics_table_names_every_metric() -> None:
+def test_the_page_of_metrics_names_every_metric() -> None:
     groups = group_responses(["a_0_0", "a_1_0"], [False, False], [True, False])
     scores, thresholds = torch.tensor([[1.0], [2.0]]), torch.tensor([0.5, 0.5])
     responses = Responses(torch.ones(2, 1), scores, thresholds, groups.row_correct, groups.success_rate)
     metrics = step_metrics(groups, NTHR(), responses) | displacement_metrics(torch.tensor([0.1]), 0.0)
     of_the_trainer = {"nthr/seconds", "nthr/kept_share", "nthr/nonfinite_groups"}
-    assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", section("Metrics"))) == set(metrics) | of_the_trainer
+    assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", METRICS)) == set(metrics) | of_the_trainer
 
 
 def test_the_support_matrix_is_that_of_the_tests() -> None:
