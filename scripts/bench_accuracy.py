@@ -21,7 +21,7 @@ from benchmarks.engine import check_device
 from benchmarks.numerics import LOG_Z, Choice, Distance, decide, reference
 from benchmarks.responses import draw_responses
 from benchmarks.rounding import MANTISSA_BITS
-from verl_nthr.cli.arguments import positive_int
+from verl_nthr.arguments import positive_int
 
 MODELS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 VOCABULARIES = ("response", "full")

@@ -25,7 +25,7 @@ from benchmarks import report
 from benchmarks.engine import check_device
 from benchmarks.errors import BenchmarkError
 from benchmarks.timing import interleaved, spread
-from verl_nthr.cli.arguments import positive_int
+from verl_nthr.arguments import positive_int
 
 TOLERANCE = 1e-4
 """Largest difference of a candidate's result, as a part of the largest value."""

@@ -24,7 +24,7 @@ from benchmarks.memory import MEASURED_BY, Profile, profiled
 from benchmarks.passes import NTHRStep, Pass
 from benchmarks.shapes import SHAPES, Shape
 from benchmarks.timing import interleaved, ratios, spread
-from verl_nthr.cli.arguments import positive_int
+from verl_nthr.arguments import positive_int
 from verl_nthr.integration.config.options import CHOICES
 
 NAMES = {"plain": "verl's pass", "nthr": "with NTHR", "extra_forward": "with an extra forward"}

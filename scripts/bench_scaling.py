@@ -23,7 +23,7 @@ from benchmarks.fit import power_law
 from benchmarks.ranks import measure_ranks
 from benchmarks.synthetic import ScoringInput, Size, make_input
 from benchmarks.timing import interleaved
-from verl_nthr.cli.arguments import positive_int
+from verl_nthr.arguments import positive_int
 from verl_nthr.influence.sharding import Sharding
 
 

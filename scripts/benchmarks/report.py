@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.errors import BenchmarkError
-from verl_nthr.cli.versions import versions
 from verl_nthr.files import write_whole
+from verl_nthr.supported import versions
 from verl_nthr.text import print_error
 
 

@@ -19,10 +19,9 @@ import torch
 
 from benchmarks.parts import Part, run_part
 from benchmarks.report import device_name
-from verl_nthr.cli.arguments import positive_int
-from verl_nthr.cli.versions import versions
+from verl_nthr.arguments import positive_int
 from verl_nthr.files import write_whole
-from verl_nthr.supported import installed_version
+from verl_nthr.supported import installed_version, versions
 
 FURTHER_PACKAGES = ("accelerate", "flash-attn", "numpy", "peft", "tensordict", "triton")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.comparison.cases import save_untrained_toy
-from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.run import run_all
 from verl_nthr.comparison.settings import Settings
+from verl_nthr.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,11 +43,11 @@ def test_runs_side_by_side_and_again(out: Path) -> None:
     assert run_all(wanted, out, 2, again.append) == results
     assert not again
 
-    with pytest.raises(ComparisonError, match=r"demo-nthr-seed0.json was made with prompts=2; pass another --out"):
+    with pytest.raises(InputError, match=r"demo-nthr-seed0.json was made with prompts=2; pass another --out"):
         run_all([settings("nthr", prompts=3)], out, 1, again.append)
     broken = out / "runs" / "demo-grpo-seed0.json"
     broken.write_text(broken.read_text()[:50])
-    with pytest.raises(ComparisonError, match=r"demo-grpo-seed0.json is no result of a run .*remove it"):
+    with pytest.raises(InputError, match=r"demo-grpo-seed0.json is no result of a run .*remove it"):
         run_all([settings("grpo")], out, 1, again.append)
 
 

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from rich.console import Console
 
-from verl_nthr.cli.versions import versions
 from verl_nthr.demo import demo
 from verl_nthr.demo.settings import Settings
 from verl_nthr.demo.toy import Toy
 from verl_nthr.heatmap.token_dump import read_step
+from verl_nthr.supported import versions
 
 STEPS = 2
 

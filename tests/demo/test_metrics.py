@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from verl_nthr.demo.display import TrainingDisplay, step_line
-from verl_nthr.demo.metrics import MetricsError, MetricsTail, Step, parse_step, read_steps
+from verl_nthr.demo.metrics import MetricsTail, Step, parse_step, read_steps
+from verl_nthr.errors import InputError
 
 VALIDATION = {"val-core/worked_addition/acc/mean@1": 0.45, "val-aux/num_turns/mean": 2}
 TRAINING = {
@@ -52,7 +53,7 @@ def test_a_step() -> None:
     ],
 )
 def test_wrong_lines(text: str, message: str) -> None:
-    with pytest.raises(MetricsError, match=f"^FILE:1.*{message}"):
+    with pytest.raises(InputError, match=f"^FILE:1.*{message}"):
         parse_step(text, "FILE:1")
 
 
@@ -71,7 +72,7 @@ def test_following_a_growing_file(tmp_path: Path) -> None:
     assert seen == [0, 1]
     with path.open("a", encoding="utf-8") as file:
         file.write("\n" + line(2, {}) + "broken\n")
-    with pytest.raises(MetricsError, match=r"metrics\.jsonl:5 is no JSON"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl:5 is no JSON"):
         tail.read_new()
 
 

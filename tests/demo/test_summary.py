@@ -10,11 +10,12 @@ import matplotlib.image
 import pytest
 from rich.console import Console
 
-from verl_nthr.cli.versions import PACKAGES, versions
 from verl_nthr.demo.figure import write_figure
 from verl_nthr.demo.logs import last_lines
-from verl_nthr.demo.metrics import MetricsError, Step
+from verl_nthr.demo.metrics import Step
 from verl_nthr.demo.summary import Clock, Summary, accuracies, render_summary, seconds_by_phase, write_summary
+from verl_nthr.errors import InputError
+from verl_nthr.supported import PACKAGES, versions
 
 ACCURACY = "val-core/worked_addition/acc/mean@1"
 STEPS = [
@@ -30,7 +31,7 @@ CLOCK = Clock(set_up=2.0, warm_up=60.0, start_up=50.0, first_validation=4.0, tra
 def test_accuracies() -> None:
     assert accuracies(STEPS) == (0.4, 0.7)
     for steps, seen in ((STEPS[:2], "steps 0;"), (STEPS[1:], "steps 2;"), ([], "steps none;")):
-        with pytest.raises(MetricsError, match=seen):
+        with pytest.raises(InputError, match=seen):
             accuracies(steps)
 
 

@@ -14,6 +14,7 @@ from verl_nthr.demo.arithmetic import FOUR_DIGITS, THREE_DIGITS, Problem, Task, 
 from verl_nthr.demo.settings import MAX_PROMPT_TOKENS
 from verl_nthr.demo.toy import write_data, write_model
 from verl_nthr.demo.toy_model import CHARACTERS, make_model, make_tokenizer
+from verl_nthr.errors import InputError
 
 
 def test_tokenizer_round_trip(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_a_warm_up_that_never_gets_there(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(warm_up, "MAX_STEPS", 2)
     monkeypatch.setattr(warm_up, "BATCH_SIZE", 2)
     tokenizer = make_tokenizer()
-    with pytest.raises(warm_up.WarmUpError, match=r"after 2 .* --seed"):
+    with pytest.raises(InputError, match=r"after 2 .* --seed"):
         warm_up.warm_up(make_model(tokenizer, 0), tokenizer, THREE_DIGITS, [], set(), 0, lambda _: None)
 
 

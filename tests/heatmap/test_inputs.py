@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.heatmap.records import record, right, write_dump
+from verl_nthr.errors import InputError
 from verl_nthr.heatmap.inputs import find_dumps, read_steps
-from verl_nthr.heatmap.token_dump import DumpError
 
 
 @pytest.fixture
@@ -39,14 +39,14 @@ def test_folders_files_and_steps(folder: Path) -> None:
 )
 def test_nothing_to_read(folder: Path, path: str, steps: list[range], message: str) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(DumpError, match=message):
+    with pytest.raises(InputError, match=message):
         find_dumps([folder / path], steps)
 
 
 def test_an_empty_file_and_a_step_twice(folder: Path) -> None:
     (folder / "11.jsonl").touch()
-    with pytest.raises(DumpError, match=r"11\.jsonl is empty"):
+    with pytest.raises(InputError, match=r"11\.jsonl is empty"):
         list(read_steps([folder / "10.jsonl", folder / "11.jsonl"]))
     again = write_dump(folder / "again.jsonl", record(step=9))
-    with pytest.raises(DumpError, match=r"9\.jsonl and .*again\.jsonl are both of step 9: pass the dumps of one run"):
+    with pytest.raises(InputError, match=r"9\.jsonl and .*again\.jsonl are both of step 9: pass the dumps of one run"):
         list(read_steps([folder / "9.jsonl", again]))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.heatmap.records import record, right, write_dump
-from verl_nthr.heatmap.token_dump import DumpError, dumped_steps, parse_response, read_step
+from verl_nthr.errors import InputError
+from verl_nthr.heatmap.token_dump import dumped_steps, parse_response, read_step
 
 
 def test_groups_and_values(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_spared_without_a_threshold_and_with_factor_one() -> None:
 def test_every_key_is_needed(missing: str) -> None:
     entry = record()
     del entry[missing]
-    with pytest.raises(DumpError, match=f"^FILE:3 has no '{missing}'"):
+    with pytest.raises(InputError, match=f"^FILE:3 has no '{missing}'"):
         parse_response(json.dumps(entry), "FILE:3")
 
 
@@ -64,33 +65,33 @@ def test_every_key_is_needed(missing: str) -> None:
     ],
 )
 def test_wrong_values(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(DumpError, match=f"^FILE:3.*{message}"):
+    with pytest.raises(InputError, match=f"^FILE:3.*{message}"):
         parse_response(json.dumps(record(**changes)), "FILE:3")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_no_strict_json(value: float) -> None:
-    with pytest.raises(DumpError, match="no strict JSON"):
+    with pytest.raises(InputError, match="no strict JSON"):
         parse_response(json.dumps(record(scores=[value, 0.0, 0.0])), "FILE:1")
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", "7", '"schema"', json.dumps(record())[:-9], "[" * 100_000])
 def test_no_dump(line: str) -> None:
-    with pytest.raises(DumpError, match=r"^FILE:1"):
+    with pytest.raises(InputError, match=r"^FILE:1"):
         parse_response(line, "FILE:1")
 
 
 def test_line_numbers_several_steps_twice_and_other_encodings(tmp_path: Path) -> None:
     path = tmp_path / "7.jsonl"
     path.write_text(json.dumps(record()) + "\n{}\n", encoding="utf-8")
-    with pytest.raises(DumpError, match=r"7\.jsonl:2 has no 'schema'"):
+    with pytest.raises(InputError, match=r"7\.jsonl:2 has no 'schema'"):
         read_step(path)
-    with pytest.raises(DumpError, match="several steps: 7, 8"):
+    with pytest.raises(InputError, match="several steps: 7, 8"):
         read_step(write_dump(path, record(), right(step=8)))
-    with pytest.raises(DumpError, match=r"7\.jsonl:2: response 0 of g is twice"):
+    with pytest.raises(InputError, match=r"7\.jsonl:2: response 0 of g is twice"):
         read_step(write_dump(path, record(), record()))
     path.write_bytes(b'\xff\xfe{"schema"')
-    with pytest.raises(DumpError, match="not UTF-8"):
+    with pytest.raises(InputError, match="not UTF-8"):
         read_step(path)
 
 

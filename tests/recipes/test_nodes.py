@@ -7,10 +7,10 @@ from dataclasses import asdict
 import pytest
 import ray
 
-from verl_nthr.cli.inspection import Inspection
-from verl_nthr.cli.versions import versions
+from verl_nthr.inspection import Inspection
 from verl_nthr.recipes import cluster
 from verl_nthr.recipes.check import RecipeError
+from verl_nthr.supported import versions
 
 
 def node(name: str, gpus: float, alive: bool = True) -> dict[str, object]:

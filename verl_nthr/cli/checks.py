@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from verl_nthr.cli.inspection import (
+from verl_nthr.cli.ray_inspection import inspect_ray_actor
+from verl_nthr.inspection import (
     PLATFORM,
     PLUGINS,
     Inspection,
@@ -14,10 +15,8 @@ from verl_nthr.cli.inspection import (
     inspect_process,
     installed_plugins,
 )
-from verl_nthr.cli.ray_inspection import inspect_ray_actor
-from verl_nthr.cli.versions import versions
 from verl_nthr.plugin_policy import POLICY
-from verl_nthr.supported import RANGES, is_supported, requirement
+from verl_nthr.supported import RANGES, is_supported, requirement, versions
 
 INSTALL_VERL = f'pip install "{requirement("verl")}"'
 REINSTALL = "pip install --force-reinstall --no-deps verl-nthr, into the environment that runs verl"

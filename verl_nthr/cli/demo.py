@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from verl_nthr.cli.arguments import positive_float, positive_int, seed
+from verl_nthr.arguments import positive_float, positive_int, seed
 from verl_nthr.demo.settings import Settings, known_estimators
 
 
@@ -53,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from verl_nthr.demo.demo import DemoError, run_demo
-    from verl_nthr.demo.metrics import MetricsError
-    from verl_nthr.demo.warm_up import WarmUpError
-    from verl_nthr.heatmap.token_dump import DumpError
+    from verl_nthr.errors import InputError
     from verl_nthr.text import print_error
 
     out = getattr(args, "out", None) or Path("demo-out") / f"{args.estimator}-seed{args.seed}"
@@ -70,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     )
     try:
         run_demo(settings, Console())
-    except (DemoError, DumpError, MetricsError, OSError, WarmUpError) as error:
+    except (DemoError, InputError, OSError) as error:
         print_error("verl-nthr demo", error)
         return 1
     return 0

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from verl_nthr.cli.arguments import positive_float
+from verl_nthr.arguments import positive_float
 from verl_nthr.cli.checks import ACTOR, HERE, Check, Report, examine
 from verl_nthr.cli.run_report import examine_run, print_report
 from verl_nthr.cli.training_command import read_command

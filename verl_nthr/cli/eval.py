@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from verl_nthr.cli.arguments import positive_float, positive_int, seed
+from verl_nthr.arguments import positive_float, positive_int, seed
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
     """Write the page; 0 if everything went well, else 1 with the reason on standard error."""
     from rich.console import Console
 
+    from verl_nthr.errors import InputError
     from verl_nthr.heatmap.inputs import find_dumps
     from verl_nthr.heatmap.page import write_heatmap
     from verl_nthr.heatmap.report import print_report, to_json
-    from verl_nthr.heatmap.token_dump import DumpError
     from verl_nthr.text import on_one_line, print_error
 
     title = args.title or f"Token scores of {', '.join(map(str, args.dumps[:3]))}{' …' if args.dumps[3:] else ''}"
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         with Console(stderr=True).status("reading") as status:
             files = find_dumps(args.dumps, args.steps)
             summary = write_heatmap(files, args.out, title, status.update)
-    except (DumpError, OSError) as error:
+    except (InputError, OSError) as error:
         print_error("verl-nthr heatmap", error)
         return 1
     if args.json:

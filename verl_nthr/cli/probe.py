@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verl_nthr.cli.arguments import positive_float, positive_int, seed
+from verl_nthr.arguments import positive_float, positive_int, seed
+from verl_nthr.errors import InputError
 from verl_nthr.influence.selection import ETA_RULES, check_beta, check_eta
 from verl_nthr.probe.settings import Settings
 
@@ -78,8 +79,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the probe; 0 if everything went well, else 1 with the reason on standard error."""
     from rich.console import Console
 
-    from verl_nthr.demo.warm_up import WarmUpError
-    from verl_nthr.errors import InputError
     from verl_nthr.probe.report import print_report
     from verl_nthr.probe.run import run_probe
     from verl_nthr.text import on_one_line, print_error
@@ -89,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         sources = _sources(args, out, progress)
         summary = run_probe(sources, _settings(args), out, progress)
-    except (InputError, WarmUpError, OSError) as error:
+    except (InputError, OSError) as error:
         print_error("verl-nthr probe", error)
         return 1
     if args.json:
@@ -102,7 +101,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sources(args: argparse.Namespace, out: Path, console: Console) -> Sources:
-    from verl_nthr.errors import InputError
     from verl_nthr.probe.run import Sources
 
     if not args.toy:

@@ -1,4 +1,4 @@
-"""Asks :func:`verl_nthr.cli.inspection.inspect_process` inside an actor of a private local Ray.
+"""Asks :func:`verl_nthr.inspection.inspect_process` inside an actor of a private local Ray.
 
 ``python -m verl_nthr.cli.ray_inspection FILE FOLDER`` writes the answer to FILE as JSON, with Ray's files in FOLDER;
 :func:`inspect_ray_actor` runs that in a process group of its own, which is ended when it takes too long.
@@ -13,8 +13,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from verl_nthr.cli.inspection import Inspection, inspect_process
-from verl_nthr.cli.process import ProcessFailed, ProcessTree
+from verl_nthr.inspection import Inspection, inspect_process
+from verl_nthr.processes import ProcessFailed, ProcessTree
 
 OBJECT_STORE_BYTES = 100_000_000
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from verl_nthr.advantages import GroupRewards
 from verl_nthr.comparison.batch import Batch
-from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.policy import Record
+from verl_nthr.errors import InputError
 from verl_nthr.influence.batch import batch_influence
 from verl_nthr.influence.selection import success_rates
 from verl_nthr.integration.base_advantage import share_of_kept
@@ -24,12 +24,12 @@ def parse_method(method: str) -> Estimator:
     """An estimator of this package or of verl by its name, or a pair as ``ngrpo+nthr``: base and weighting.
 
     Raises:
-        ComparisonError: there is none, or it needs more than rewards and groups.
+        InputError: there is none, or it needs more than rewards and groups.
     """
     base, plus, weighting = method.partition("+")
     if plus:
         if base not in BASES or weighting not in WEIGHTINGS:
-            raise ComparisonError(
+            raise InputError(
                 f"--estimators {method}: a pair is one of {', '.join(BASES)}, a plus, one of {', '.join(WEIGHTINGS)}"
             )
         return Estimator(base, weighting)
@@ -38,7 +38,7 @@ def parse_method(method: str) -> Estimator:
     try:
         advantages(method, torch.tensor([0.0, 1.0]), torch.ones(2, 1, dtype=torch.bool), torch.zeros(2).long())
     except (TypeError, ValueError, KeyError, AssertionError) as error:
-        raise ComparisonError(
+        raise InputError(
             f"--estimators {method}: there is no such estimator, or it needs more than rewards and groups ({error}); "
             f"use {', '.join(ESTIMATORS)} or one of verl's as grpo, rloo, grpo_passk"
         ) from error
@@ -58,7 +58,7 @@ def token_advantages(
         seed: of a random choice of tokens.
 
     Raises:
-        ComparisonError: there is no such method.
+        InputError: there is no such method.
     """
     estimator = parse_method(method)
     base = _base(estimator.base, batch, record)

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from verl_nthr.comparison.errors import ComparisonError
 from verl_nthr.comparison.settings import TASKS, Settings
 from verl_nthr.demo.arithmetic import draw_splits
 from verl_nthr.demo.toy import HELD_OUT, UNSEEN, Toy, write_model
+from verl_nthr.errors import InputError
 from verl_nthr.files import write_whole
 
 
@@ -31,8 +31,8 @@ def run_all(all_settings: list[Settings], out: Path, jobs: int, report: Callable
         For each run ``settings``, ``seconds`` and what :meth:`verl_nthr.comparison.trainer.Run.train` returns.
 
     Raises:
-        ComparisonError: ``out`` holds a run of the same name with other settings.
-        WarmUpError: a toy did not learn its task.
+        InputError: ``out`` holds a run of the same name with other settings.
+        InputError: a toy did not learn its task.
     """
     (out / "runs").mkdir(parents=True, exist_ok=True)
     missing = [settings for settings in all_settings if _read(settings, out) is None]
@@ -87,12 +87,12 @@ def _read(settings: Settings, out: Path) -> dict[str, Any] | None:
         result = json.loads(path.read_bytes())
         theirs = result["settings"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ComparisonError(f"{path} is no result of a run ({error!r}); remove it") from error
+        raise InputError(f"{path} is no result of a run ({error!r}); remove it") from error
     if theirs != asdict(settings):
         differ = ", ".join(
             f"{name}={theirs.get(name)!r}" for name, value in asdict(settings).items() if theirs.get(name) != value
         )
-        raise ComparisonError(f"{path} was made with {differ}; pass another --out, or remove it")
+        raise InputError(f"{path} was made with {differ}; pass another --out, or remove it")
     return result
 
 

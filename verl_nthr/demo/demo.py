@@ -11,8 +11,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from verl_nthr.cli.process import ProcessFailed, ProcessTree
-from verl_nthr.cli.versions import versions
 from verl_nthr.demo.display import TrainingDisplay, WarmUpDisplay
 from verl_nthr.demo.logs import last_lines
 from verl_nthr.demo.metrics import MetricsTail
@@ -27,6 +25,8 @@ from verl_nthr.demo.summary import (
     write_summary,
 )
 from verl_nthr.demo.toy import Toy, write_data, write_model
+from verl_nthr.processes import ProcessFailed, ProcessTree
+from verl_nthr.supported import versions
 from verl_nthr.text import on_one_line
 
 NEEDED = ("verl", "vllm", "ray", "transformers", "pandas", "pyarrow", "matplotlib", "jinja2")
@@ -43,8 +43,7 @@ def run_demo(settings: Settings, console: Console) -> Summary:
 
     Raises:
         DemoError: a package is missing, or verl failed or was ended by a limit.
-        WarmUpError: the warm-up did not reach the accuracy wanted.
-        MetricsError, DumpError: verl wrote something unexpected.
+        InputError: the warm-up did not reach the accuracy wanted, or verl wrote something unexpected.
     """
     begin = time.monotonic()
     check_packages()
@@ -107,7 +106,7 @@ def train(settings: Settings, toy: Toy, console: Console) -> tuple[TrainingDispl
 
     Raises:
         DemoError: verl failed or was ended by a limit; the message has the log's last lines and its path.
-        MetricsError: verl's metrics cannot be read.
+        InputError: verl's metrics cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="nthr-", ignore_cleanup_errors=True) as ray_dir:
         command = training_command(settings, toy, Path(ray_dir))
@@ -128,7 +127,7 @@ def write_reports(settings: Settings, display: TrainingDisplay) -> dict[str, str
     """Write the picture and, if tokens were dumped, the page; returns what was written and where.
 
     Raises:
-        DumpError: a token dump cannot be read.
+        InputError: a token dump cannot be read.
         DemoError: there is none although the estimator writes them.
     """
     from verl_nthr.demo.figure import write_figure

@@ -86,7 +86,7 @@ class TrainingDisplay:
         """Show what verl has logged since the last call; whether there was something.
 
         Raises:
-            MetricsError: verl's metrics cannot be read.
+            InputError: verl's metrics cannot be read.
         """
         elapsed = time.monotonic() - self._begin
         opened = self.started is None and self._tail.exists

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from verl_nthr.errors import InputError
 from verl_nthr.json_values import is_integer, is_number
 
 REWARD = "critic/score/mean"
@@ -13,10 +14,6 @@ SELECTED = "nthr/selected_fraction"
 STEP_SECONDS = "timing_s/step"
 VALIDATION_SECONDS = "timing_s/testing"
 ACCURACY_PREFIX, ACCURACY_SUFFIX = "val-core/", "/acc/mean@1"
-
-
-class MetricsError(ValueError):
-    """A line of the file is not what verl writes; the message names file and line."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +57,17 @@ def parse_step(line: str, where: str) -> Step:
         where: names file and line in errors.
 
     Raises:
-        MetricsError: no JSON object with an integer ``step`` and an object ``data``.
+        InputError: no JSON object with an integer ``step`` and an object ``data``.
     """
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise MetricsError(f"{where} is no JSON ({error}); was the file written by verl's file logger?") from error
+        raise InputError(f"{where} is no JSON ({error}); was the file written by verl's file logger?") from error
     if not isinstance(entry, dict) or "step" not in entry or "data" not in entry:
-        raise MetricsError(f"{where} has no 'step' and 'data'; was the file written by verl's file logger?")
+        raise InputError(f"{where} has no 'step' and 'data'; was the file written by verl's file logger?")
     number, data = entry["step"], entry["data"]
     if not is_integer(number) or not isinstance(data, dict):
-        raise MetricsError(f"{where}: 'step' has to be an integer and 'data' an object")
+        raise InputError(f"{where}: 'step' has to be an integer and 'data' an object")
     return Step(number, {name: float(value) for name, value in data.items() if is_number(value)})
 
 
@@ -78,7 +75,7 @@ def read_steps(path: Path) -> list[Step]:
     """All complete lines of the file, in its order.
 
     Raises:
-        MetricsError: a line is not what verl writes.
+        InputError: a line is not what verl writes.
         OSError: the file cannot be read.
     """
     if not path.is_file():
@@ -103,7 +100,7 @@ class MetricsTail:
         """The steps whose lines were completed since the last call; none while the file does not exist.
 
         Raises:
-            MetricsError: a line is not what verl writes.
+            InputError: a line is not what verl writes.
         """
         if not self.exists:
             return []

@@ -10,7 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from verl_nthr.demo.metrics import VALIDATION_SECONDS, MetricsError, Step
+from verl_nthr.demo.metrics import VALIDATION_SECONDS, Step
+from verl_nthr.errors import InputError
 from verl_nthr.text import on_one_line
 
 STEP_PHASES = {
@@ -84,12 +85,12 @@ def accuracies(steps: list[Step]) -> tuple[float, float]:
     """Accuracy before the training and after the last step.
 
     Raises:
-        MetricsError: verl did not validate both times.
+        InputError: verl did not validate both times.
     """
     found = [(step.number, step.accuracy) for step in steps if step.accuracy is not None]
     if len(found) < 2 or found[0][0] != 0:
         validated = ", ".join(str(number) for number, _ in found) or "none"
-        raise MetricsError(f"verl validated at steps {validated}; expected 0 and the last one")
+        raise InputError(f"verl validated at steps {validated}; expected 0 and the last one")
     return found[0][1], found[-1][1]
 
 

@@ -42,7 +42,7 @@ def write_model(toy: Toy, splits: Splits, seed: int, report: Callable[[Progress]
     """Make the model, warm it up and write it with its tokenizer; no unseen problem is trained on.
 
     Raises:
-        WarmUpError: the accuracy wanted was not reached.
+        InputError: the accuracy wanted was not reached.
     """
     from transformers.utils.logging import disable_progress_bar
 

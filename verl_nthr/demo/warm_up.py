@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from verl_nthr.demo.arithmetic import Problem, Task, draw_problems, final_answer
+from verl_nthr.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
@@ -23,10 +24,6 @@ RISE_STEPS = 50
 COARSE_STEPS, FINE_STEPS = 25, 5
 FINE_FROM = 0.05
 MAX_STEPS = 1500
-
-
-class WarmUpError(RuntimeError):
-    """The model did not reach the accuracy wanted."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def warm_up(
         The last evaluation.
 
     Raises:
-        WarmUpError: the band was not reached within :data:`MAX_STEPS` steps.
+        InputError: the band was not reached within :data:`MAX_STEPS` steps.
     """
     with _one_thread():
         return _warm_up(model, tokenizer, task, held_out, excluded, random.Random(f"warm-up {seed}"), report)
@@ -105,7 +102,7 @@ def _warm_up(
             _restore(model, optimizer, before)
         else:
             progress, before = Progress(step, loss, accuracy), _snapshot(model, optimizer)
-    raise WarmUpError(
+    raise InputError(
         f"after {step} warm-up steps the greedy accuracy is {progress.accuracy:.2f}, wanted {lower} to {upper}; "
         "try another --seed"
     )

@@ -38,7 +38,7 @@ def write_heatmap(
         report: is told what is being done.
 
     Raises:
-        DumpError: a file that is no token dump.
+        InputError: a file that is no token dump.
         OSError: a file cannot be read, or the page not be written.
     """
     vocabulary = Vocabulary()

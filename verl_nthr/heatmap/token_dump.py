@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from verl_nthr.errors import InputError
 from verl_nthr.json_values import is_integer, is_number, is_string, list_of
 from verl_nthr.text import label, quoted
 
@@ -16,10 +17,6 @@ SCHEMA = 2
 STEP = re.compile(r"0|[1-9][0-9]*")
 LARGEST = 3.4028234663852886e38
 """Of a float32, which is what the trainer computes with."""
-
-
-class DumpError(ValueError):
-    """A file that is no token dump of this schema; the message names file, line and key."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def read_step(path: Path) -> list[Group]:
     """The groups of one step, in the order of the file.
 
     Raises:
-        DumpError: a line is no record of schema 2, the records are of several steps, or one is there twice.
+        InputError: a line is no record of schema 2, the records are of several steps, or one is there twice.
         OSError: the file cannot be read.
     """
     groups: dict[str, dict[int, Response]] = {}
@@ -120,14 +117,14 @@ def read_step(path: Path) -> list[Group]:
                 steps.add(response.step)
                 members = groups.setdefault(response.uid, {})
                 if response.response_index in members:
-                    raise DumpError(
+                    raise InputError(
                         f"{path}:{number}: response {response.response_index} of {label(response.uid)} is twice"
                     )
                 members[response.response_index] = response
         except UnicodeDecodeError as error:
-            raise DumpError(f"{path} is not UTF-8 ({error}): it is not a token dump") from error
+            raise InputError(f"{path} is not UTF-8 ({error}): it is not a token dump") from error
     if len(steps) > 1:
-        raise DumpError(f"{path} has records of several steps: {label(', '.join(map(str, sorted(steps))))}")
+        raise InputError(f"{path} has records of several steps: {label(', '.join(map(str, sorted(steps))))}")
     return [Group(uid, [members[index] for index in sorted(members)]) for uid, members in groups.items()]
 
 
@@ -145,27 +142,27 @@ def parse_response(line: str, where: str) -> Response:
         where: names file and line in errors.
 
     Raises:
-        DumpError: no strict JSON, another schema, a key missing or of the wrong type, or lists of unequal length.
+        InputError: no strict JSON, another schema, a key missing or of the wrong type, or lists of unequal length.
     """
     try:
         record = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise DumpError(f"{where} is no strict JSON ({error}); the file may be cut off or not a token dump") from error
+        raise InputError(f"{where} is no strict JSON ({error}); the file may be cut off or not a token dump") from error
     if not isinstance(record, dict) or "schema" not in record:
-        raise DumpError(f"{where} has no 'schema': it is not a token dump")
+        raise InputError(f"{where} has no 'schema': it is not a token dump")
     if record["schema"] != SCHEMA:
-        raise DumpError(
+        raise InputError(
             f"{where} has schema {quoted(record['schema'], 60)}, this version reads {SCHEMA}: use the version of "
             "verl-nthr that wrote it, or dump again"
         )
     for name, (right, wanted) in CHECKS.items():
         if name not in record:
-            raise DumpError(f"{where} has no {name!r}")
+            raise InputError(f"{where} has no {name!r}")
         if not right(record[name]):
-            raise DumpError(f"{where}: {name!r} has to be {wanted}, it is {quoted(record[name], 60)}")
+            raise InputError(f"{where}: {name!r} has to be {wanted}, it is {quoted(record[name], 60)}")
     for name in PER_TOKEN:
         if len(record[name]) != len(record["tokens"]):
-            raise DumpError(f"{where}: {name!r} has {len(record[name])} entries for {len(record['tokens'])} tokens")
+            raise InputError(f"{where}: {name!r} has {len(record[name])} entries for {len(record['tokens'])} tokens")
     return Response(**{field.name: record[field.name] for field in fields(Response)})
 
 

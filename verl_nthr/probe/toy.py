@@ -27,7 +27,7 @@ def prepare_toy(folder: Path, seed: int, report: Callable[[str], None]) -> Toy:
         report: called with a line of text after each step of the work.
 
     Raises:
-        WarmUpError: the model did not learn the task.
+        InputError: the model did not learn the task.
     """
     if not folder.is_dir():
         partial = folder.with_name(folder.name + ".partial")

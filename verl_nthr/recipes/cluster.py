@@ -15,10 +15,10 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from verl_nthr.cli.arguments import positive_float, positive_int
-from verl_nthr.cli.inspection import Inspection, inspect_process
-from verl_nthr.cli.versions import versions
+from verl_nthr.arguments import positive_float, positive_int
+from verl_nthr.inspection import Inspection, inspect_process
 from verl_nthr.recipes.check import REFUSED, RecipeError
+from verl_nthr.supported import versions
 from verl_nthr.text import print_error
 
 POLL_SECONDS = 2.0

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from verl_nthr import cpu
-from verl_nthr.cli.process import ProcessFailed, ProcessTree
 from verl_nthr.cli.run_config import PACKAGED_CONFIG
 from verl_nthr.demo.logs import last_lines
 from verl_nthr.demo.settings import hydra_string
 from verl_nthr.demo.toy import Toy, write_data
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
+from verl_nthr.processes import ProcessFailed, ProcessTree
 from verl_nthr.recipes.check import REFUSED, RecipeError, check, compose_run
 from verl_nthr.text import print_error
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from verl_nthr.cli.arguments import positive_int
+from verl_nthr.arguments import positive_int
 from verl_nthr.text import print_error
 
 from .errors import DataError

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from verl_nthr.cli.process import ProcessFailed, ProcessTree
+from verl_nthr.processes import ProcessFailed, ProcessTree
 
 GRANDCHILD = (
     "import subprocess, sys, time, pathlib\n"
