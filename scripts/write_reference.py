@@ -129,13 +129,6 @@ Beside these rules, `algorithm.nthr.base` takes {others}: verl's own.
 """
 
 
-def support_page() -> str:
-    """The README's section on what is supported, without what it says to developers."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("\n## What is supported\n")[1].split("\nDevelopment: ")[0]
-    return f"# Support matrix\n{section.rstrip()}\n"
-
-
 def command_line_page() -> str:
     """The help of the command and of every subcommand."""
     with mock.patch.dict(os.environ, {"COLUMNS": "100"}):
@@ -151,7 +144,6 @@ PAGES = {
     "options.md": options_page,
     "estimators.md": estimators_page,
     "command-line.md": command_line_page,
-    "support.md": support_page,
 }
 
 

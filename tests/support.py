@@ -1,7 +1,7 @@
-"""The support matrix of the README, from the marks of the tests.
+"""The support matrix of docs/reference/support.md, from the marks of the tests.
 
 ``@pytest.mark.covers(rows)`` says what a test shows to work, ``@pytest.mark.refuses(rows)`` what it shows to be refused
-with a message; a row reads "section: what". ``python -m tests.support`` writes the matrix into the README, ``--check``
+with a message; a row reads "section: what". ``python -m tests.support`` writes the matrix into the page, ``--check``
 says whether it is there already.
 """
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reference" / "support.md"
 BEGIN, END = "<!-- python -m tests.support -->", "<!-- end -->"
 SUITES = {"slow": "-m slow", "distributed": "-m distributed", "": "fast"}
 """How each suite's marker is named in the matrix; a test without one of the markers is in the fast suite."""
@@ -82,20 +83,20 @@ def matrix(covered: dict[str, set[str]], refused: set[str]) -> str:
 def main() -> int:
     """Write or check the matrix."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the README is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the page is out of date")
     args = parser.parse_args()
     collector = Collector()
-    code = pytest.main(["--collect-only", "-qq", "--no-header", str(README.parent / "tests")], plugins=[collector])
+    code = pytest.main(["--collect-only", "-qq", "--no-header", str(ROOT / "tests")], plugins=[collector])
     if code != pytest.ExitCode.OK:
         return int(code)
-    page = README.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     updated = f"{before}{BEGIN}\n{matrix(collector.covered, collector.refused)}\n{END}{rest.split(END, 1)[1]}"
     if args.check and updated != page:
-        print("the README's support matrix is not what the tests show; run `python -m tests.support`", file=sys.stderr)
+        print("docs/reference/support.md is not what the tests show; run `python -m tests.support`", file=sys.stderr)
         return 1
     if not args.check:
-        README.write_text(updated, encoding="utf-8")
+        PAGE.write_text(updated, encoding="utf-8")
     return 0
 
 

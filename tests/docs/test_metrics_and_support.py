@@ -1,22 +1,22 @@
-"""The README's support matrix and the page of metrics hold what the code holds."""
+"""The support matrix and the page of metrics hold what the code holds."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+from tests.docs.pages import read
 from tests.support import matrix
 from verl_nthr.integration.groups import group_responses
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.monitor import displacement_metrics
 from verl_nthr.weighting import NTHR, Responses
 
-METRICS = (Path(__file__).parents[1] / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+METRICS = read("reference/metrics.md")
 
 
 def test_the_page_of_metrics_names_every_metric() -> None:
