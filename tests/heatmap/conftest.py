@@ -7,28 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.heatmap.browser import Page, chromium
+from tests.heatmap.browser import Tab, chromium
 from tests.heatmap.records import group, write_dump
 from verl_nthr.heatmap.page import write_heatmap
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Page]:
-    with chromium() as page:
-        yield page
+def browser() -> Iterator[Tab]:
+    with chromium() as tab:
+        yield tab
 
 
 @pytest.fixture
-def tab(browser: Page) -> Iterator[Page]:
+def tab(browser: Tab) -> Iterator[Tab]:
     """A tab of 1400 by 900 pixels in which nothing may go wrong and from which nothing may be loaded but the page."""
     browser.resize(1400, 900)
-    browser.events.clear()
+    browser.errors.clear()
+    browser.requests.clear()
     yield browser
-    bad = {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Page.javascriptDialogOpening"}
-    assert [event for event in browser.events if event["method"] in bad] == []
-    requests = [event["params"] for event in browser.events if event["method"] == "Network.requestWillBeSent"]
-    assert all(request["type"] == "Document" for request in requests), requests
-    assert all(request["request"]["url"].startswith(("file:", "about:")) for request in requests), requests
+    assert browser.errors == []
+    assert [url for url in browser.requests if not url.endswith("/page.html")] == []
 
 
 @pytest.fixture(scope="package")

@@ -6,12 +6,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from tests.heatmap.browser import Page, chromium
+from tests.heatmap.browser import Tab, chromium
 from verl_nthr.heatmap.page import write_heatmap
 from verl_nthr.heatmap.token_dump import Group, dumped_steps, read_step
 
 TITLE = "Token scores: nthr on worked additions, seed 0"
-DRAWN = "document.querySelectorAll('#cards .t').length > 0"
+DRAWN = "#cards .t"
 
 
 def example(dump: Path) -> str:
@@ -24,19 +24,19 @@ def example(dump: Path) -> str:
     return f"group={step}/{max(read_step(file), key=spared).uid}"
 
 
-def take(tab: Page, page: Path, group: str, images: Path) -> None:
+def take(tab: Tab, page: Path, group: str, images: Path) -> None:
     """The group, the numbers of one of its tokens, and the summary in the dark theme."""
     tab.resize(1400, 640)
     tab.open(page, f"#{group}&theme=light")
     tab.wait_for(DRAWN)
-    tab.screenshot(images / "tokens.png")
+    tab.page.screenshot(path=images / "tokens.png")
     tab.resize(1400, 800)
     tab.open(page, f"#{group}&theme=light")
     tab.wait_for(DRAWN)
     tab.press("s", "s")
-    tab.screenshot(images / "heatmap.png")
+    tab.page.screenshot(path=images / "heatmap.png")
     tab.open(page, "#view=summary&theme=dark")
-    tab.screenshot(images / "heatmap-summary.png")
+    tab.page.screenshot(path=images / "heatmap-summary.png")
 
 
 def main() -> None:

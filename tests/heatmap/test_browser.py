@@ -6,8 +6,9 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
+from playwright.sync_api import expect
 
-from tests.heatmap.browser import CHROMIUM, Page
+from tests.heatmap.browser import CHROMIUM, Tab
 
 pytestmark = [
     pytest.mark.browser,
@@ -15,18 +16,18 @@ pytestmark = [
 ]
 
 
-def where(tab: Page) -> tuple[str, str]:
+def where(tab: Tab) -> tuple[str, str]:
     return tab.text("#where"), tab.text("#prompt")
 
 
-def address(tab: Page) -> dict[str, str]:
+def address(tab: Tab) -> dict[str, str]:
     tab.evaluate("new Promise((done) => setTimeout(done, 300))")
     return {name: values[0] for name, values in parse_qs(tab.evaluate("location.hash.slice(1)")).items()}
 
 
-def test_groups_cards_and_colours(tab: Page, small: Path) -> None:
+def test_groups_cards_and_colours(tab: Tab, small: Path) -> None:
     tab.open(small)
-    tab.wait_for("document.querySelectorAll('#cards .t').length === 12")
+    expect(tab.page.locator("#cards .t")).to_have_count(12)
     assert tab.text("#count") == "4 of 6 groups, 16 responses"
     assert where(tab) == ("Step 7 · group 1 of 4", "What is ash?")
     assert tab.texts("#facts li") == ["2 of 4 right", "τ = 1", "η = 0.5", "2 of 6 tokens of wrong answers spared"]
@@ -49,14 +50,14 @@ def test_groups_cards_and_colours(tab: Page, small: Path) -> None:
     assert len(tab.texts(".card.right .above, .card.right .below")) == 6
 
 
-def test_pointing_and_focus_show_the_numbers(tab: Page, small: Path) -> None:
+def test_pointing_and_focus_show_the_numbers(tab: Tab, small: Path) -> None:
     tab.open(small)
-    tab.wait_for("document.querySelector('#cards .t') !== null")
-    tab.point_at(".card:first-child .t")
+    tab.wait_for("#cards .t")
+    tab.page.hover(".card:first-child .t")
     numbers = "“so”id11position1 of 3score2.5score − τ1.5weight0.5log-prob−0.25entropy0.125"
     assert tab.text("#tip") == f"{numbers}spared: its penalty is multiplied by 0.5"
     assert not tab.evaluate("document.querySelector('#tip').hidden")
-    tab.point_at("h1")
+    tab.page.hover("h1")
     assert tab.evaluate("document.querySelector('#tip').hidden")
     tab.press("n", "ArrowRight", "ArrowRight", "ArrowRight")
     assert tab.text("#tip") == "“3”id13position3 of 3score−3score − τ−4weight1log-prob−1.5entropy2"
@@ -66,7 +67,7 @@ def test_pointing_and_focus_show_the_numbers(tab: Page, small: Path) -> None:
     assert tab.evaluate("document.querySelector('#tip').hidden")
 
 
-def test_filters(tab: Page, small: Path) -> None:
+def test_filters(tab: Tab, small: Path) -> None:
     tab.open(small)
     tab.choose("groups", "all")
     assert tab.text("#count") == "6 of 6 groups, 24 responses"
@@ -93,12 +94,12 @@ def test_filters(tab: Page, small: Path) -> None:
     assert tab.texts(".row span")[0] == "step 81/4 right2 spared"
 
 
-def test_search(tab: Page, small: Path) -> None:
+def test_search(tab: Tab, small: Path) -> None:
     tab.open(small)
     tab.search("SO 9")
     assert tab.text("#count") == "1 of 6 groups, 4 responses"
     assert where(tab) == ("Step 8 · group 1 of 1", "What is ash?")
-    tab.wait_for("document.querySelectorAll('#cards .t.hit').length > 0")
+    tab.wait_for("#cards .t.hit")
     assert tab.texts(".t.hit") == ["so", " ", "9"]
     assert tab.texts(".card:has(.hit) h3") == ["✗ wrong#1"]
     tab.press("Escape")
@@ -111,12 +112,12 @@ def test_search(tab: Page, small: Path) -> None:
     assert tab.text("#count") == "0 of 6 groups, 0 responses"
 
 
-def test_keyboard(tab: Page, small: Path) -> None:
+def test_keyboard(tab: Tab, small: Path) -> None:
     tab.open(small)
     tab.press("j")
-    tab.wait_for("document.querySelector('#prompt').textContent === 'What is birch?'")
+    tab.wait_for("#prompt", "What is birch?")
     tab.press("j", "j", "j", "j", "k")
-    tab.wait_for("document.querySelector('#where').textContent === 'Step 8 · group 3 of 4'")
+    tab.wait_for("#where", "Step 8 · group 3 of 4")
     assert where(tab)[1] == "What is ash?"
     tab.press("n", "n")
     assert tab.text(".chosen h3") == "✗ wrong#2"
@@ -130,25 +131,25 @@ def test_keyboard(tab: Page, small: Path) -> None:
     tab.press("S")
     assert tab.evaluate(focused) == "✗ wrong#2"
     tab.press("[", "]", "]")
-    tab.wait_for("document.querySelector('#where').textContent === 'Step 8 · group 1 of 2'")
+    tab.wait_for("#where", "Step 8 · group 1 of 2")
     tab.evaluate("document.querySelector('#list').focus()")
     tab.press("End")
-    tab.wait_for("document.querySelector('#prompt').textContent === 'What is birch?'")
+    tab.wait_for("#prompt", "What is birch?")
     assert tab.text("[aria-selected=true] b") == "birch"
     tab.press("ArrowUp")
-    tab.wait_for("document.querySelector('#prompt').textContent === 'What is ash?'")
+    tab.wait_for("#prompt", "What is ash?")
     tab.press("?")
     assert tab.evaluate("document.querySelector('#help').open")
     tab.press("Escape")
     assert not tab.evaluate("document.querySelector('#help').open")
 
 
-def test_themes(tab: Page, small: Path) -> None:
+def test_themes(tab: Tab, small: Path) -> None:
     tab.open(small)
     background = "getComputedStyle(document.body).backgroundColor"
 
     def prefer(scheme: str) -> str:
-        tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        tab.page.emulate_media(color_scheme=scheme)
         return tab.evaluate(background)
 
     light, dark = prefer("light"), prefer("dark")
@@ -156,16 +157,16 @@ def test_themes(tab: Page, small: Path) -> None:
     tab.press("t")
     assert (tab.text("#theme"), tab.evaluate(background)) == ("◐ light", light)
     prefer("light")
-    tab.click("#theme")
+    tab.page.click("#theme")
     assert (tab.text("#theme"), tab.evaluate(background)) == ("◐ dark", dark)
     assert address(tab)["theme"] == "dark"
     tab.press("t")
     assert tab.evaluate(background) == light
 
 
-def test_links(tab: Page, small: Path) -> None:
+def test_links(tab: Tab, small: Path) -> None:
     tab.open(small, "#groups=all&group=8/cedar&response=2&answers=wrong&theme=dark")
-    tab.wait_for("document.querySelector('.chosen') !== null")
+    tab.wait_for(".chosen")
     assert where(tab) == ("Step 8 · group 5 of 5", "What is cedar?")
     assert tab.text(".chosen h3") == "✗ wrong#2"
     kept = {"groups": "all", "group": "8/cedar", "response": "2", "answers": "wrong", "theme": "dark"}
@@ -175,15 +176,15 @@ def test_links(tab: Page, small: Path) -> None:
     del kept["response"]
     assert address(tab) == kept
     tab.evaluate("location.hash = 'group=7/birch&step=7'; null")
-    tab.wait_for("document.querySelector('#where').textContent === 'Step 7 · group 2 of 2'")
+    tab.wait_for("#where", "Step 7 · group 2 of 2")
     assert not tab.evaluate("document.querySelector('#tokens').hidden")
     tab.open(small, "#group=7/nobody&step=nonsense&theme=pink&view=x&q=")
     assert where(tab)[0] == "Step 7 · group 1 of 4"
 
 
-def test_summary_view(tab: Page, small: Path) -> None:
+def test_summary_view(tab: Tab, small: Path) -> None:
     tab.open(small)
-    tab.click("#view-summary")
+    tab.page.click("#view-summary")
     assert not tab.evaluate("document.querySelector('#summary').hidden")
     assert tab.texts("#summary dd") == ["28.6 %", "6 of 21", "4", "of 6", "24", "2", "7 to 8"]
     labels = tab.evaluate(
@@ -192,8 +193,8 @@ def test_summary_view(tab: Page, small: Path) -> None:
     )
     assert labels == ["2 4", "2 3", "2 3", "2 2", "2 2"]
     assert tab.texts("tbody tr:first-child td") == ["6", "7", "", "85.7 %"]
-    tab.click("button.string")
+    tab.page.click("button.string")
     tab.settle()
     assert tab.evaluate("document.querySelector('#search').value") == "so"
-    tab.wait_for("document.querySelector('.hit') !== null")
+    tab.wait_for(".hit")
     assert not tab.evaluate("document.querySelector('#tokens').hidden")
