@@ -1,4 +1,4 @@
-# Sourced at the end of every recipe: makes verl's command of the knobs and runs it.
+# Sourced at the end of every recipe: turns the knobs into verl's command and runs it.
 # shellcheck shell=bash
 set -euo pipefail
 

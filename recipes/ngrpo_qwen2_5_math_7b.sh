@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# NGRPO paper: Qwen2.5-Math-7B with calibrated advantages, an asymmetric clip and no dual clip; the data are ours.
+# NGRPO paper: Qwen2.5-Math-7B with NGRPO's asymmetric clip and no dual clip; we chose the data.
 
 MODEL_PATH=${MODEL_PATH:-Qwen/Qwen2.5-Math-7B}
 ESTIMATOR=${ESTIMATOR:-ngrpo}

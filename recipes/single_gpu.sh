@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Another recipe on one GPU of 80 GB: bash recipes/single_gpu.sh qwen2_5_0_5b_instruct [OVERRIDE...]
+# Runs another recipe on one GPU of 80 GB: bash recipes/single_gpu.sh qwen2_5_0_5b_instruct [OVERRIDE...]
 
 HERE=$(dirname "${BASH_SOURCE[0]}")
 NAME=${1:-}
 if [[ -z $NAME || ! -f $HERE/$NAME.sh ]]; then
-  echo "single_gpu: '$NAME' is no recipe; give a name from $HERE without .sh, as qwen2_5_0_5b_instruct" >&2
+  echo "single_gpu: no recipe named '$NAME'; use a name from $HERE without .sh, such as qwen2_5_0_5b_instruct" >&2
   exit 2
 fi
 shift

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# One node of a Ray cluster, for as long as the training runs:
+# One node of a Ray cluster that lasts as long as the training:
 #
 #   bash recipes/cluster/node.sh head RECIPE [OVERRIDE...]    on the first node: starts Ray and runs the recipe
 #   bash recipes/cluster/node.sh worker HEAD                  on each other node: joins HEAD, a host name or address
 #
-# NNODES and the other knobs are set on the head. RAY_PORT (6379), RAY_START_ARGS (words for `ray start`, as
-# --node-ip-address=10.0.0.7 where a node has several networks) and JOIN_SECONDS (600) are for both. At its end a node
-# runs `ray stop`, which ends every Ray process of this user on it.
+# Set NNODES and the other knobs on the head. Both roles read RAY_PORT (6379), JOIN_SECONDS (600) and RAY_START_ARGS
+# (arguments for `ray start`, such as --node-ip-address=10.0.0.7 on a node with several networks). At the end each node
+# runs `ray stop`, which ends all Ray processes of this user on it.
 set -euo pipefail
 
 HERE=$(dirname "${BASH_SOURCE[0]}")
@@ -25,7 +25,7 @@ answers() {
 
 head() {
   local recipe=$HERE/../${1:-}.sh
-  [[ -n ${1:-} && -f $recipe ]] || fail "'${1:-}' is no recipe; give a name from recipes/ without .sh, as qwen3_32b_megatron"
+  [[ -n ${1:-} && -f $recipe ]] || fail "no recipe named '${1:-}'; use a name from recipes/ without .sh, such as qwen3_32b_megatron"
   shift
   trap 'ray stop' EXIT
   ray start --head --port="$RAY_PORT" "${START_ARGS[@]}"
@@ -34,7 +34,7 @@ head() {
 
 worker() {
   local head=${1:-}
-  [[ -n $head ]] || fail 'worker needs the head, as: node.sh worker 10.0.0.1'
+  [[ -n $head ]] || fail "worker needs the head's address: node.sh worker 10.0.0.1"
   until answers "$head"; do
     ((SECONDS < JOIN_SECONDS)) || fail "no Ray at $head:$RAY_PORT after $JOIN_SECONDS s"
     sleep 2
@@ -46,7 +46,7 @@ worker() {
   done
 }
 
-# One task on each node of a Slurm job: HEAD RECIPE [OVERRIDE...]
+# One task per node of a Slurm job: HEAD RECIPE [OVERRIDE...]
 slurm_task() {
   local head=$1
   shift

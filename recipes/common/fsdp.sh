@@ -1,4 +1,4 @@
-# The engine of STRATEGY=fsdp2 and fsdp.
+# The engine of STRATEGY=fsdp2 and STRATEGY=fsdp.
 # shellcheck shell=bash disable=SC2034
 
 only_with megatron ACTOR_TP ACTOR_PP ACTOR_VPP ACTOR_CP ACTOR_EP ACTOR_ETP

@@ -1,4 +1,4 @@
-# Defaults of the knobs that a recipe leaves open, which are the NTHR paper's for all but its 0.5B model, and checks.
+# Defaults for the knobs that a recipe does not set (those of the NTHR paper, except for its 0.5B model), and checks.
 # shellcheck shell=bash
 
 RECIPE=${RECIPE:-$(basename "$0" .sh)}
@@ -68,16 +68,16 @@ require() {
   done
 }
 
-# only_with STRATEGY KNOB...: refuses knobs that have no effect on the strategy in use
+# only_with STRATEGY KNOB...: fails if a knob is set that works only with that strategy
 only_with() {
   local strategy=$1 knob
   shift
   for knob in "$@"; do
-    [[ -z ${!knob:-} ]] || fail "$knob=${!knob}: it has an effect with STRATEGY=$strategy alone; unset it"
+    [[ -z ${!knob:-} ]] || fail "$knob=${!knob}: it works only with STRATEGY=$strategy; unset it"
   done
 }
 
-# divides KNOB NUMBER WHAT: the knob's value divides the number
+# divides KNOB NUMBER WHAT: fails unless the knob's value divides the number
 divides() {
   (($2 % ${!1} == 0)) || fail "$1=${!1} does not divide $3, $2; change one of them"
 }
@@ -91,7 +91,7 @@ require '[1-9][0-9]*' 'an integer from 1' TRAIN_BATCH_SIZE PPO_MINI_BATCH_SIZE M
   TOTAL_TRAINING_STEPS ROLLOUT_N NNODES NGPUS_PER_NODE ROLLOUT_TP PPO_MAX_TOKEN_LEN_PER_GPU LOG_PROB_MAX_TOKEN_LEN_PER_GPU
 require '0|[1-9][0-9]*' 'an integer from 0' SEED MONITOR_FREQ
 require '-1|[1-9][0-9]*' 'an integer from 1, or -1 for never' TEST_FREQ SAVE_FREQ
-require "$NUMBER" 'a number, as 1e-6' ACTOR_LR KL_LOSS_COEF CLIP_RATIO_LOW CLIP_RATIO_HIGH CLIP_RATIO_C ROLLOUT_TEMPERATURE \
+require "$NUMBER" 'a number such as 1e-6' ACTOR_LR KL_LOSS_COEF CLIP_RATIO_LOW CLIP_RATIO_HIGH CLIP_RATIO_C ROLLOUT_TEMPERATURE \
   ROLLOUT_GPU_MEM_UTIL
 
 GPUS=$((NNODES * NGPUS_PER_NODE))

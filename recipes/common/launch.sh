@@ -1,5 +1,5 @@
-# Checks the settings, and the nodes where there are several, and trains; with DRY_RUN=1 it prints the command instead,
-# with SMOKE=1 it trains a toy on the CPU.
+# Checks the settings (and the nodes, if there are several) and trains. DRY_RUN=1 only prints and checks the command;
+# SMOKE=1 trains a toy on the CPU.
 # shellcheck shell=bash
 
 COMMAND=(

@@ -1,4 +1,4 @@
-# The engine of STRATEGY=megatron; the reference model is cut as the actor is.
+# The engine of STRATEGY=megatron; the reference model uses the actor's parallelism.
 # shellcheck shell=bash disable=SC2034
 
 only_with fsdp2 SP_SIZE

@@ -88,8 +88,8 @@ def test_a_worker_joins_the_head_and_leaves_with_it(tools: dict[str, str]) -> No
     ("arguments", "message"),
     [
         ([], "'' is neither head nor worker"),
-        (["head"], "'' is no recipe; give a name"),
-        (["head", "qwen"], "'qwen' is no recipe; give a name"),
+        (["head"], "no recipe named ''"),
+        (["head", "qwen"], "no recipe named 'qwen'"),
         (["worker"], "worker needs the head"),
         (["worker", "127.0.0.1"], "no Ray at 127.0.0.1:{port} after 1 s"),
     ],

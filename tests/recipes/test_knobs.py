@@ -159,7 +159,7 @@ def test_overrides_on_the_command_line_come_last(recipes: Recipes) -> None:
     [
         ("qwen2_5_3b", {"TRAIN_BATCH_SIZE": "25o"}, "TRAIN_BATCH_SIZE=25o: use an integer from 1"),
         ("qwen2_5_3b", {"NGPUS_PER_NODE": "0"}, "NGPUS_PER_NODE=0: use an integer from 1"),
-        ("qwen2_5_3b", {"ACTOR_LR": "1e-"}, "ACTOR_LR=1e-: use a number, as 1e-6"),
+        ("qwen2_5_3b", {"ACTOR_LR": "1e-"}, "ACTOR_LR=1e-: use a number such as 1e-6"),
         ("qwen2_5_3b", {"OFFLOAD": "yes"}, "OFFLOAD=yes: use True or False"),
         ("qwen2_5_3b", {"STRATEGY": "fsdp3"}, "STRATEGY=fsdp3: use fsdp2, fsdp or megatron"),
         (
@@ -176,8 +176,8 @@ def test_overrides_on_the_command_line_come_last(recipes: Recipes) -> None:
             {"MAX_RESPONSE_LENGTH": "20000"},
             "PPO_MAX_TOKEN_LEN_PER_GPU=16384: the longest sequence has 21024",
         ),
-        ("qwen2_5_3b", {"ACTOR_TP": "2"}, "ACTOR_TP=2: it has an effect with STRATEGY=megatron alone; unset it"),
-        ("qwen2_5_3b_megatron", {"SP_SIZE": "2"}, "SP_SIZE=2: it has an effect with STRATEGY=fsdp2 alone; unset it"),
+        ("qwen2_5_3b", {"ACTOR_TP": "2"}, "ACTOR_TP=2: it works only with STRATEGY=megatron"),
+        ("qwen2_5_3b_megatron", {"SP_SIZE": "2"}, "SP_SIZE=2: it works only with STRATEGY=fsdp2"),
         ("qwen2_5_3b_megatron", {"ACTOR_TP": "3"}, "ACTOR_TP × ACTOR_PP × ACTOR_CP = 3 does not divide"),
         ("qwen3_30b_a3b_megatron", {"ACTOR_EP": "3"}, "ACTOR_ETP × ACTOR_EP × ACTOR_PP = 3 does not divide"),
         ("qwen2_5_3b_megatron", {"ACTOR_VPP": "2"}, "ACTOR_VPP=2: it needs ACTOR_PP of 2 or more"),
