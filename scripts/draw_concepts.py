@@ -19,10 +19,10 @@ def numbers(example: Example) -> str:
     rows = {
         "p": f"{float(decision.success_rate):g}",
         "η": f"{float(decision.eta):g}",
-        "Â of the right answer, of a wrong one": f"{example.grpo.max():+.1f}, {example.grpo.min():+.1f}",
+        "Â of the correct answer, of a wrong one": f"{example.grpo.max():+.1f}, {example.grpo.min():+.1f}",
         "s̄⁺ = τ": f"{float(decision.threshold):.2f}",
-        "tokens of wrong answers, spared": f"{int((example.grpo < 0).sum())}, {int(decision.selected.sum())}",
-        "change of ln π(right answer)": ", ".join(f"{name} {change:+.3f}" for name, change in changes.items()),
+        "tokens of wrong answers, and those eased": f"{int((example.grpo < 0).sum())}, {int(decision.selected.sum())}",
+        "change of ln π(correct answer)": ", ".join(f"{name} {change:+.3f}" for name, change in changes.items()),
     }
     return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
 

@@ -10,29 +10,29 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from concepts.example import Example
 
-SPARED, PUNISHED, RIGHT, NEUTRAL = "#e08214", "#b2abd2", "#7fbf7b", "#f0f0f0"
+EASED, PENALISED, CORRECT, NEUTRAL = "#e08214", "#b2abd2", "#7fbf7b", "#f0f0f0"
 
 
 def tokens(example: Example) -> Figure:
-    """Every answer's tokens with their scores; those that are spared stand out."""
+    """Every answer's tokens with their scores; eased ones stand out."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.subplots()
     scores, selected = example.decision.scores, example.decision.selected
     for row, right in enumerate(example.correct.tolist()):
         places = torch.nonzero(example.response == row)[:, 0].tolist()
         for column, t in enumerate(places):
-            colour = RIGHT if right else SPARED if selected[t] else PUNISHED
+            colour = CORRECT if right else EASED if selected[t] else PENALISED
             edge = {"linewidth": 2.5, "edgecolor": "black"} if selected[t] else {"linewidth": 0.5, "edgecolor": "grey"}
             axes.add_patch(Rectangle((column, -row), 0.92, 0.8, facecolor=colour, **edge))
             axes.text(column + 0.46, 0.52 - row, example.words[t], ha="center", va="center", fontsize=14)
             axes.text(column + 0.46, 0.17 - row, f"{float(scores[t]):.2f}", ha="center", va="center", fontsize=9)
-        label = "right" if right else "wrong"
+        label = "correct" if right else "wrong"
         axes.text(
             -0.15, 0.4 - row, f"{label}, Â = {example.grpo[places[0]]:+.1f}", ha="right", va="center", fontsize=11
         )
     tau, eta = float(example.decision.threshold), float(example.decision.eta)
     axes.set_title(f"Scores s of the tokens; τ = {tau:.2f}. Framed: s > τ, the penalty is multiplied by η = {eta:g}")
-    axes.set(xlim=(-2.1, 11.1), ylim=(-3.2, 1))
+    axes.set(xlim=(-2.5, 11.1), ylim=(-3.2, 1))
     axes.axis("off")
     return figure
 
@@ -42,9 +42,9 @@ def displacement(example: Example) -> Figure:
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     axes = figure.subplots()
     changes = {name: example.change(advantages) for name, advantages in example.advantages().items()}
-    bars = axes.barh(list(changes), list(changes.values()), color=[RIGHT, SPARED, PUNISHED], edgecolor="black")
+    bars = axes.barh(list(changes), list(changes.values()), color=[CORRECT, EASED, PENALISED], edgecolor="black")
     axes.bar_label(bars, fmt="%+.3f", padding=4)
-    axes.set(xlabel="change of ln π(right answer) by one update", xlim=(0, 1.2 * max(changes.values())))
+    axes.set(xlabel="change of ln π(correct answer) by one update", xlim=(0, 1.2 * max(changes.values())))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -72,8 +72,8 @@ def reduction(example: Example) -> Figure:
 
 
 STEP = (
-    ("rollout", "vLLM samples\nG answers a prompt", False),
-    ("reward", "right or wrong;\nmixed groups", False),
+    ("rollout", "vLLM samples G\nanswers per prompt", False),
+    ("reward", "correct or wrong;\nmixed groups", False),
     ("old-log-prob pass", "keeps h of mixed\ngroups → s, τ", True),
     ("advantage", "GRPO's Â\n× weight (1 or η)", True),
     ("update", "verl's own loss,\noptimizer, sync", False),
@@ -86,7 +86,7 @@ def step(example: Example) -> Figure:
     figure = Figure(figsize=(10, 2.1), layout="constrained")
     axes = figure.subplots()
     for place, (title, text, ours) in enumerate(STEP):
-        box = FancyBboxPatch((2 * place, 0), 1.6, 1, boxstyle="round,pad=0.04", facecolor=SPARED if ours else NEUTRAL)
+        box = FancyBboxPatch((2 * place, 0), 1.6, 1, boxstyle="round,pad=0.04", facecolor=EASED if ours else NEUTRAL)
         axes.add_patch(box)
         axes.text(2 * place + 0.8, 0.8, title, ha="center", va="center", fontsize=11, weight="bold")
         axes.text(2 * place + 0.8, 0.36, text, ha="center", va="center", fontsize=10)
