@@ -9,85 +9,201 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from rich.console import Console
+from torch import Tensor
 
 from benchmarks import report
-from benchmarks.engine import check_device
-from benchmarks.numerics import LOG_Z, Choice, Distance, decide, reference
-from benchmarks.responses import draw_responses
-from benchmarks.rounding import MANTISSA_BITS
+from benchmarks.rounding import MANTISSA_BITS, products_in
+from benchmarks.scoring import Scoring
+from verl_nthr import NTHRResult, nthr_weights_reference
 from verl_nthr.arguments import positive_int
 
 MODELS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 VOCABULARIES = ("response", "full")
+LOG_Z = ("verl's logit", "own logit", "logsumexp")
+"""Source of log Z.
+
+verl's logit: logit/T − log π, with the logit as the model rounded it, which is what the plugin does. own logit: with
+the logit computed again in float32, as ``nthr_weights`` does. logsumexp: over the whole vocabulary, of logits computed
+again.
+"""
 SIZE = {"groups": 4, "rollouts": 8, "response": 32, "hidden": 256, "vocabulary": 8192}
 QUICK_SIZE = {"groups": 2, "rollouts": 4, "response": 8, "hidden": 32, "vocabulary": 256}
+
+LOGIT_NOISE = 2.0
+"""Standard deviation of the logits of tokens that are not meant."""
+SHARED, OWN = 0.7, 0.5
+"""Scale of the part of the hidden states that a group has in common, and of that which each token has alone."""
+LOWEST_PEAK, HIGHEST_PEAK = 3.5, 11.0
+"""Pull towards the meant token, uniform: from hesitation between many tokens to 1 − π of about 1e-7."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How scores are computed."""
+
+    model: str
+    """Dtype of hidden states, output layer and the pass's logits, a key of :data:`MODELS`."""
+
+    vocabulary: str
+    """One of :data:`VOCABULARIES`."""
+
+    products: str
+    """Precision of matrix products, a key of :data:`benchmarks.rounding.MANTISSA_BITS`."""
+
+    log_z: str
+    """One of :data:`LOG_Z`."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """T tokens in R responses to G prompts, with the model's output layer; axes as in ``nthr_weights``."""
+
+    hidden: Tensor
+    token_ids: Tensor
+    response: Tensor
+    group: Tensor
+    correct: Tensor
+    unembedding: Tensor
+
+    def rounded(self, dtype: torch.dtype) -> Responses:
+        """The same tokens, with hidden states and output layer in ``dtype``."""
+        return replace(self, hidden=self.hidden.to(dtype), unembedding=self.unembedding.to(dtype))
 
 
 def main() -> int:
     """Run the benchmark; 0 if everything went well, else 1 with the reason on standard error."""
-    return report.run("bench_accuracy", measure, make_parser().parse_args())
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
+    parser = report.make_parser(__doc__)
     parser.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="seeds 0 to N - 1 (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small batches and one seed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
-    return parser
-
-
-def choices() -> list[Choice]:
-    """All choices; in float32 the model's own logit and one taken anew are the same."""
-    every = itertools.product(MODELS, VOCABULARIES, MANTISSA_BITS, LOG_Z)
-    return [
-        Choice(model, vocabulary, products, log_z)
-        for model, vocabulary, products, log_z in every
-        if (model, log_z) != ("float32", "own logit")
-    ]
+    return report.run(measure, parser.parse_args())
 
 
 def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Compare all choices on the same batches, print the table, and return the result."""
-    device = check_device(args.device)
+    """Compare all choices on the same batches, print the tables, and return the result."""
     size, seeds = (QUICK_SIZE, 1) if args.quick else (SIZE, args.seeds)
-    result = report.environment(args, device) | {"size": size, "seeds": seeds}
-    report.print_environment(result, console)
-    to_own = {choice: Distance() for choice in choices()}
-    to_float32 = {choice: Distance() for choice in to_own if choice.model != "float32"}
-    selected: list[torch.Tensor] = []
+    choices = [Choice(*each) for each in itertools.product(MODELS, VOCABULARIES, MANTISSA_BITS, LOG_Z)]
+    # in float32 the model's own logit and one computed again are the same
+    choices = [choice for choice in choices if (choice.model, choice.log_z) != ("float32", "own logit")]
+    to_own: dict[Choice, list[Tensor]] = {choice: [] for choice in choices}
+    to_float32: dict[Choice, list[Tensor]] = {choice: [] for choice in choices if choice.model != "float32"}
+    selected = []
     for seed in range(seeds):
         responses = draw_responses(seed, **size)
-        of_model = {name: responses.rounded(dtype) for name, dtype in MODELS.items()}
         expected = {
-            (name, vocabulary): reference(mine, vocabulary)
-            for name, mine in of_model.items()
-            for vocabulary in VOCABULARIES
+            (model, vocabulary): reference(responses.rounded(dtype), vocabulary)
+            for (model, dtype), vocabulary in itertools.product(MODELS.items(), VOCABULARIES)
         }
-        wrong = ~responses.correct[responses.response]
-        selected.append(expected["float32", "response"].selected[wrong])
-        for choice, distance in to_own.items():
-            found = decide(of_model[choice.model], choice, device)
-            distance.add(found, expected[choice.model, choice.vocabulary], responses)
+        selected.append(expected["float32", "response"].selected[~responses.correct[responses.response]])
+        for choice in choices:
+            found = decide(responses.rounded(MODELS[choice.model]), choice, args.device)
+            to_own[choice].append(distance(*found, expected[choice.model, choice.vocabulary], responses))
             if choice in to_float32:
-                to_float32[choice].add(found, expected["float32", choice.vocabulary], responses)
-    result["wrong_tokens"] = sum(map(len, selected))
-    result["selected_by_reference"] = float(torch.cat(selected).double().mean())
-    result["choices"] = [
-        asdict(choice)
-        | distance.summary()
-        | ({"to_float32_model": to_float32[choice].summary()} if choice in to_float32 else {})
-        for choice, distance in to_own.items()
-    ]
+                to_float32[choice].append(distance(*found, expected["float32", choice.vocabulary], responses))
+    result = {
+        "size": size,
+        "seeds": seeds,
+        "wrong_tokens": sum(map(len, selected)),
+        "selected_by_reference": float(torch.cat(selected).double().mean()),
+        "choices": [
+            asdict(choice)
+            | summary(to_own[choice])
+            | ({"to_float32_model": summary(to_float32[choice])} if choice in to_float32 else {})
+            for choice in choices
+        ],
+    }
     print_result(result, console)
     return result
+
+
+def draw_responses(seed: int, *, groups: int, rollouts: int, response: int, hidden: int, vocabulary: int) -> Responses:
+    """Draw responses: each position means a token of its group's pool, and the token is sampled from the softmax.
+
+    Args:
+        seed: of everything.
+        groups: G.
+        rollouts: responses per group; half of them are correct.
+        response: tokens of the longest response; lengths are uniform from a half of it.
+        hidden: D.
+        vocabulary: V.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    scale = LOGIT_NOISE / ((SHARED**2 + OWN**2) * hidden) ** 0.5
+    unembedding = scale * torch.randn(vocabulary, hidden, generator=rng)
+    group = torch.arange(groups).repeat_interleave(rollouts)
+    lengths = torch.randint(max(1, response // 2), response + 1, (len(group),), generator=rng)
+    of_response = torch.repeat_interleave(torch.arange(len(group)), lengths)
+    of_group = group[of_response]
+    pools = torch.randint(vocabulary, (groups, response), generator=rng)
+    meant = pools[of_group, torch.randint(response, of_group.shape, generator=rng)]
+    pull = LOWEST_PEAK + (HIGHEST_PEAK - LOWEST_PEAK) * torch.rand(len(meant), 1, generator=rng)
+    shared = torch.randn(groups, hidden, generator=rng)[of_group]
+    own = torch.randn(len(meant), hidden, generator=rng)
+    states = SHARED * shared + OWN * own + pull * unembedding[meant] / (scale * hidden**0.5)
+    probabilities = torch.softmax(states.double() @ unembedding.double().T, dim=-1)
+    return Responses(
+        hidden=states,
+        token_ids=torch.multinomial(probabilities, 1, generator=rng)[:, 0],
+        response=of_response,
+        group=group,
+        correct=torch.arange(len(group)) % 2 == 0,
+        unembedding=unembedding,
+    )
+
+
+def reference(responses: Responses, vocabulary: str) -> NTHRResult:
+    """The double sums in float64."""
+    return nthr_weights_reference(**vars(responses), temperature=1.0, vocabulary=vocabulary)
+
+
+@torch.no_grad()
+def decide(responses: Responses, choice: Choice, device: str) -> tuple[Tensor, Tensor]:
+    """Scores [T] and selected tokens [T] by the package's own functions."""
+    tensors = {name: tensor.to(device) for name, tensor in vars(responses).items()}
+    hidden, token_ids, weight = (tensors[name] for name in ("hidden", "token_ids", "unembedding"))
+    logits = F.linear(hidden, weight)
+    with products_in(choice.products, device):
+        if choice.log_z == "logsumexp":
+            logits = F.linear(hidden.float(), weight.float())
+        label_logits = logits.gather(1, token_ids[:, None])[:, 0].float()
+        log_normalizer = torch.logsumexp(logits.float(), dim=-1)
+        log_probs = label_logits - log_normalizer
+        if choice.log_z == "own logit":
+            log_normalizer = torch.linalg.vecdot(hidden.float(), weight[token_ids].float()) - log_probs
+        elif choice.log_z == "verl's logit":
+            log_normalizer = label_logits - log_probs
+        scoring = Scoring(**tensors, log_probs=log_probs, log_normalizer=log_normalizer)
+        scores, anchors = scoring.scores(choice.vocabulary)
+    return scores.cpu(), scoring.selected(scores, anchors).cpu()
+
+
+def distance(scores: Tensor, selected: Tensor, expected: NTHRResult, responses: Responses) -> Tensor:
+    """Compare with the reference.
+
+    Returns:
+        [T, 2]: error as a part of the group's largest score; 1 if the selection changed, else 0, nan in correct ones.
+    """
+    group = responses.group[responses.response]
+    largest = torch.zeros(int(group.max()) + 1, dtype=torch.float64)
+    largest.scatter_reduce_(0, group, expected.scores.abs(), "amax")
+    error = (scores.double() - expected.scores).abs() / largest[group]
+    changed = (selected != expected.selected).double()
+    return torch.stack([error, changed.masked_fill(responses.correct[responses.response], torch.nan)], dim=1)
+
+
+def summary(distances: list[Tensor]) -> dict[str, float]:
+    """``max_error`` and ``rms_error`` over all tokens, ``changed_selections`` as a part of those of wrong answers."""
+    error, changed = torch.cat(distances).unbind(1)
+    return {
+        "max_error": float(error.max()),
+        "rms_error": float(error.square().mean().sqrt()),
+        "changed_selections": float(changed.nanmean()),
+    }
 
 
 def print_result(result: dict[str, Any], console: Console) -> None:

@@ -1,153 +1,152 @@
 """How the cost of scoring grows: with groups, rollouts, response length, |V*|, hidden size and ranks.
 
-Times ``influence_scores`` on random features, and the recording of features. A power law is fitted to each row of
-sizes: linear in tokens is an exponent of 1. On several ranks it counts what a step hands to collectives.
+Times the scoring of random features and fits a power law to each row of sizes: linear in tokens is an exponent of 1.
+On several ranks it counts the bytes that a step gives to collectives.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from rich.console import Console
 
 from benchmarks import report
-from benchmarks.capture import record
-from benchmarks.engine import check_device
-from benchmarks.fit import power_law
-from benchmarks.ranks import measure_ranks
-from benchmarks.synthetic import ScoringInput, Size, make_input
-from benchmarks.timing import interleaved
-from verl_nthr.arguments import positive_int
-from verl_nthr.influence.sharding import Sharding
+from benchmarks.measuring import counted_collectives, interleaved, on_ranks, power_law, timed
+from benchmarks.scoring import Scoring
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """One size varied, the others fixed."""
+class Size:
+    """How large a batch is; all responses have one length, and half of each group are correct."""
 
-    varied: str
-    """A field of :class:`Size`."""
+    groups: int = 8
+    rollouts: int = 8
+    response: int = 128
 
-    values: tuple[int, ...]
-    base: Size
+    entries: int = 256
+    """|V*| of every group."""
 
-    action: Callable[[ScoringInput], object]
-    name: str
+    hidden: int = 256
+    """D, size of a hidden state."""
 
-    def sizes(self) -> list[Size]:
-        return [replace(self.base, **{self.varied: value}) for value in self.values]
-
-
-def score(found: ScoringInput) -> None:
-    """All of a step's scoring in one process."""
-    found.score(Sharding())
+    @property
+    def tokens(self) -> int:
+        return self.groups * self.rollouts * self.response
 
 
-BASE = Size(groups=8, rollouts=8, response=128, entries=256, hidden=256)
-LONG = replace(BASE, groups=2)
-WIDE = replace(BASE, groups=4)
-SWEEPS = (
-    Sweep("groups", (8, 32, 128, 512), BASE, score, "scoring, by groups"),
-    Sweep("rollouts", (4, 8, 16, 32, 64), BASE, score, "scoring, by rollouts"),
-    Sweep("response", (128, 512, 2048, 16384), LONG, score, "scoring, by response length"),
-    Sweep("entries", (128, 256, 512, 1024), WIDE, score, "scoring, by |V*|"),
-    Sweep("hidden", (256, 512, 1024, 2048, 3584), WIDE, score, "scoring, by hidden size"),
-    Sweep("response", (128, 512, 2048, 16384), LONG, record, "recording, by response length"),
-)
-QUICK_BASE = Size(groups=2, rollouts=4, response=16, entries=16, hidden=32)
-QUICK_SWEEPS = tuple(replace(sweep, base=QUICK_BASE, values=(16, 32, 64)) for sweep in SWEEPS)
-RANKS, QUICK_RANKS = (1, 2, 4), (1, 2)
-RANKS_SIZE = replace(BASE, entries=512)
+SWEEPS: dict[str, tuple[Size, tuple[int, ...]]] = {
+    "groups": (Size(), (8, 32, 128, 512)),
+    "rollouts": (Size(), (4, 8, 16, 32, 64)),
+    "response": (Size(groups=2), (128, 512, 2048, 16384)),
+    "entries": (Size(groups=4), (128, 256, 512, 1024)),
+    "hidden": (Size(groups=4), (256, 512, 1024, 2048, 3584)),
+}
+"""By the field of :class:`Size` that is varied: the other sizes, and its values."""
+RANKS, SIZE_ON_RANKS = (1, 2, 4), Size(entries=512)
+
+SMALL = Size(groups=2, rollouts=4, response=16, entries=16, hidden=32)
+QUICK_SWEEPS = {varied: (SMALL, (16, 32, 64)) for varied in SWEEPS}
 
 
 def main() -> int:
     """Run the benchmark; 0 if everything went well, else 1 with the reason on standard error."""
-    return report.run("bench_scaling", measure, make_parser().parse_args())
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s); ranks are on the CPU")
-    parser.add_argument("--rounds", type=positive_int, default=3, metavar="N", help="of measuring (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="sizes that show that it runs, and nothing else")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
-    return parser
+    parser = report.make_parser(__doc__, rounds=3)
+    parser.add_argument("--quick", action="store_true", help="small sizes, which only show that it runs")
+    return report.run(measure, parser.parse_args())
 
 
 def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run all sweeps, print a table for each, and return the result."""
-    device = check_device(args.device)
-    result = report.environment(args, device) | {"sweeps": [], "ranks": []}
-    report.print_environment(result, console)
-    for sweep in QUICK_SWEEPS if args.quick else SWEEPS:
-        result["sweeps"].append(run_sweep(sweep, args.rounds, device))
-        print_sweep(result["sweeps"][-1], console)
-    size = QUICK_BASE if args.quick else RANKS_SIZE
-    for ranks in QUICK_RANKS if args.quick else RANKS:
-        result["ranks"].append({"ranks": ranks, "size": asdict(size)} | measure_ranks(size, ranks, args.rounds))
-    print_ranks(result["ranks"], console)
-    return result
+    sweeps = []
+    for varied, (base, values) in (QUICK_SWEEPS if args.quick else SWEEPS).items():
+        sizes = [replace(base, **{varied: value}) for value in values]
+        sweeps.append({"varied": varied} | run_sweep(varied, sizes, args.rounds, args.device))
+        print_sweep(sweeps[-1], console)
+    size = SMALL if args.quick else SIZE_ON_RANKS
+    ranks = [measure_ranks(size, number, args.rounds) for number in (RANKS[:2] if args.quick else RANKS)]
+    rows = [
+        [found["ranks"], f"{found['all_reduce']:,} B", f"{found['all_gather']:,} B", f"{found['seconds']:.4f}"]
+        for found in ranks
+    ]
+    title = f"a step on several CPU ranks, {size.tokens:,} tokens: bytes that a rank gives to collectives"
+    report.print_table(title, ["ranks", "summed", "gathered", "seconds"], rows, console)
+    return {"sweeps": sweeps, "ranks": ranks}
 
 
 @torch.no_grad()
-def run_sweep(sweep: Sweep, rounds: int, device: torch.device) -> dict[str, Any]:
+def run_sweep(varied: str, sizes: list[Size], rounds: int, device: str) -> dict[str, Any]:
     """The lowest time of each size, measured in turns, and the power law through them."""
-    sizes = sweep.sizes()
-    inputs = {str(value): make_input(size, device) for value, size in zip(sweep.values, sizes, strict=True)}
-    actions = {name: (lambda found=found: sweep.action(found)) for name, found in inputs.items()}
-    for action in actions.values():
-        action()
+    inputs = [make_input(size, device) for size in sizes]
+    actions = {str(place): found.scores for place, found in enumerate(inputs)}
+    interleaved(actions, 1, device)  # warm-up
     lowest = [min(values) for values in interleaved(actions, rounds, device).values()]
-    law = power_law(sweep.values, lowest)
-    return {
-        "name": sweep.name,
-        "varied": sweep.varied,
-        "exponent": law.exponent,
-        "exponent_error": law.error,
-        "points": [
-            asdict(size)
-            | {"tokens": size.tokens, "seconds": seconds, "microseconds_per_token": 1e6 * seconds / size.tokens}
-            for size, seconds in zip(sizes, lowest, strict=True)
-        ],
-    }
+    exponent, error = power_law([getattr(size, varied) for size in sizes], lowest)
+    points = [
+        asdict(size)
+        | {"tokens": size.tokens, "seconds": seconds, "microseconds_per_token": 1e6 * seconds / size.tokens}
+        for size, seconds in zip(sizes, lowest, strict=True)
+    ]
+    return {"exponent": exponent, "exponent_error": error, "points": points}
 
 
 def print_sweep(sweep: dict[str, Any], console: Console) -> None:
-    """A table with a row for each size, and the fit in its title."""
-    error = "" if sweep["exponent_error"] is None else f" ± {sweep['exponent_error']:.2f}"
-    title = f"{sweep['name']}: seconds ∝ {sweep['varied']}^({sweep['exponent']:.2f}{error})"
+    """One row per size, and the fit in the title."""
+    varied = sweep["varied"]
     rows = [
-        [
-            str(point[sweep["varied"]]),
-            f"{point['tokens']:,}",
-            f"{point['seconds']:.4f}",
-            f"{point['microseconds_per_token']:.2f}",
-        ]
+        [point[varied], f"{point['tokens']:,}", f"{point['seconds']:.4f}", f"{point['microseconds_per_token']:.2f}"]
         for point in sweep["points"]
     ]
-    report.print_table(title, [sweep["varied"], "tokens", "seconds", "µs a token"], rows, console)
+    title = f"seconds ∝ {varied}^({sweep['exponent']:.2f} ± {sweep['exponent_error']:.2f})"
+    report.print_table(title, [varied, "tokens", "seconds", "µs per token"], rows, console)
 
 
-def print_ranks(ranks: list[dict[str, Any]], console: Console) -> None:
-    """A table with a row for each number of ranks."""
-    rows = [
-        [
-            str(found["ranks"]),
-            report.size(found["summed_bytes"]),
-            report.size(found["gathered_bytes"]),
-            f"{found['seconds']:.4f}",
-        ]
-        for found in ranks
-    ]
-    title = "a step on several ranks: bytes of the tensors that a rank gives to collectives"
-    report.print_table(title, ["ranks", "to be summed", "to be gathered", "seconds"], rows, console)
+def make_input(size: Size, device: str, seed: int = 0) -> Scoring:
+    """Random features; every group uses ``size.entries`` token ids of its own, or as many as it has tokens."""
+    rng = torch.Generator(device).manual_seed(seed)
+    vocabulary, per_group = 4 * size.entries, size.rollouts * size.response
+    pools = torch.rand(size.groups, vocabulary, generator=rng, device=device).argsort(dim=1)[:, : size.entries]
+    rows = torch.arange(size.groups * size.rollouts, device=device)
+    return Scoring(
+        hidden=torch.randn(size.tokens, size.hidden, generator=rng, device=device),
+        token_ids=pools[:, torch.arange(per_group, device=device) % size.entries].flatten(),
+        log_probs=-torch.rand(size.tokens, generator=rng, device=device),
+        log_normalizer=torch.full((size.tokens,), 1.0 + float(torch.tensor(vocabulary).log()), device=device),
+        response=rows.repeat_interleave(size.response),
+        group=rows // size.rollouts,
+        correct=rows % 2 == 0,
+        unembedding=torch.randn(vocabulary, size.hidden, generator=rng, device=device) / size.hidden**0.5,
+    )
+
+
+def measure_ranks(size: Size, ranks: int, rounds: int) -> dict[str, Any]:
+    """A step whose groups are all spread over ``ranks`` processes of one thread each.
+
+    Returns:
+        ``ranks``, and of the rank with the most: bytes given to ``all_reduce`` and ``all_gather``, and the lowest
+        ``seconds`` of a step.
+    """
+    results = on_ranks(_measure_rank, ranks, size, ranks, rounds)
+    return {"ranks": ranks} | {name: max(result[name] for result in results) for name in results[0]}
+
+
+def _measure_rank(rank: int, size: Size, ranks: int, rounds: int) -> dict[str, Any]:
+    mine = make_input(size, "cpu").part(rank, ranks)
+
+    def step() -> None:
+        mine.scores(tokens=dist.group.WORLD)
+
+    with counted_collectives() as traffic:
+        step()
+    seconds = []
+    for _ in range(rounds):
+        dist.barrier()
+        seconds.append(timed(step, "cpu"))
+    return dict(traffic) | {"seconds": min(seconds)}
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What the scripts ``bench_*.py`` share."""
+"""Shared parts of the benchmarks, the soak and the GPU suite."""

@@ -1,4 +1,4 @@
-"""Matrix products of operands with fewer mantissa bits, summed in float32, as tensor cores make them."""
+"""Matrix products of operands with fewer mantissa bits, summed in float32, as tensor cores compute them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.report import BenchmarkError
 
 aten = torch.ops.aten
 MANTISSA_BITS = {"float32": 23, "tf32": 10, "bf16": 7}
@@ -20,22 +20,18 @@ SUMS_IN_PLACE = (aten.addmm_, aten.baddbmm_)
 
 
 @contextmanager
-def products_in(precision: str, device: torch.device) -> Iterator[None]:
-    """Float32 matrix products inside are those of ``precision``: on cuda the chip's, on the CPU emulated.
-
-    Args:
-        precision: key of :data:`MANTISSA_BITS`.
-        device: where the products are made.
+def products_in(precision: str, device: str) -> Iterator[None]:
+    """Take float32 matrix products in ``precision``, a key of :data:`MANTISSA_BITS`: on cuda natively, else emulated.
 
     Raises:
-        BenchmarkError: no product was made in a way that this covers.
+        BenchmarkError: no product was made that this could change.
     """
     if precision == "float32":
         yield
         return
     before = torch.get_float32_matmul_precision()
-    native_tf32 = device.type == "cuda" and precision == "tf32"
-    mode = None if native_tf32 else RoundedProducts(precision, native=device.type == "cuda")
+    native_tf32 = device == "cuda" and precision == "tf32"
+    mode = None if native_tf32 else RoundedProducts(precision, native=device == "cuda")
     if native_tf32:
         torch.set_float32_matmul_precision("high")
     try:
@@ -44,9 +40,7 @@ def products_in(precision: str, device: torch.device) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before)
     if mode is not None and not mode.products:
-        raise BenchmarkError(
-            f"the maths made no product that {precision} was applied to; rounding.py must learn its ops"
-        )
+        raise BenchmarkError(f"no product was made in {precision}; benchmarks/rounding.py must learn the maths' ops")
 
 
 class RoundedProducts(TorchDispatchMode):

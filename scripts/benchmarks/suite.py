@@ -1,65 +1,77 @@
-"""The GPU tests and all benchmarks within a time budget, in one JSON file: what ``scripts/gpu_suite.sh`` runs."""
+"""The GPU tests and all benchmarks within a time budget, in one JSON file: what ``scripts/gpu_suite.sh`` runs.
+
+A part that fails or runs out of time is reported, and the others still run.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.parts import Part, run_part
 from benchmarks.report import device_name
 from verl_nthr.arguments import positive_int
 from verl_nthr.files import write_whole
 from verl_nthr.supported import installed_version, versions
 
+ROOT = Path(__file__).parents[2]
 FURTHER_PACKAGES = ("accelerate", "flash-attn", "numpy", "peft", "tensordict", "triton")
+TAIL = 4000
+"""Characters kept of a part's output."""
 
-TESTS = ("-m", "pytest", "tests/gpu", "-q", "-ra", "-p", "no:cacheprovider", "--timeout=170")
-SMALL = ("--response=48", "--prompt=16", "--max-token-len=256", "--rounds=1")
+
+@dataclass(frozen=True)
+class Part:
+    """One command, and the file that it leaves."""
+
+    name: str
+
+    arguments: tuple[str, ...]
+    """Of Python; the path of the file follows them."""
+
+    limit: float
+    """Seconds after which it is stopped."""
 
 
-def on_a_gpu() -> list[Part]:
-    """The parts, in the order in which they are missed if time runs out."""
+def parts(rehearse: bool) -> list[Part]:
+    """All parts, in the order in which they are missed if time runs out; ``rehearse`` makes them small, on the CPU."""
+    tests = ("-m", "pytest", "tests/gpu", "-q", "-ra", "-p", "no:cacheprovider", "--timeout=170")
+    if rehearse:
+        small = ("--shape=tiny", "--response=48", "--prompt=16", "--max-token-len=256", "--rounds=1")
+        return [
+            Part("tests", (*tests, "-m", "not gpu", "--junitxml"), 240),
+            Part("overhead-tiny", ("scripts/bench_overhead.py", *small, "--json"), 90),
+            Part("accuracy", ("scripts/bench_accuracy.py", "--quick", "--json"), 60),
+            Part("scaling", ("scripts/bench_scaling.py", "--quick", "--rounds=1", "--json"), 90),
+        ]
+    overhead = {"qwen2.5-0.5b": ("--groups=16",), "qwen2.5-1.5b": ("--groups=16",)}
+    overhead["qwen2.5-7b"] = ("--groups=8", "--rounds=2")
+    cuda = ("--device=cuda", "--json")
     return [
-        Part("tests", (*TESTS, "-m", "gpu", "--junitxml"), 180, ".xml"),
-        _overhead("qwen2.5-0.5b", "cuda", 80, "--groups=16"),
-        _overhead("qwen2.5-1.5b", "cuda", 90, "--groups=16"),
-        _overhead("qwen2.5-7b", "cuda", 120, "--groups=8", "--rounds=2"),
-        _benchmark("accuracy", "cuda", 60),
-        _benchmark("scaling", "cuda", 60),
-        _benchmark("libraries", "cuda", 45),
+        Part("tests", (*tests, "-m", "gpu", "--junitxml"), 180),
+        *(
+            Part(f"overhead-{shape}", ("scripts/bench_overhead.py", f"--shape={shape}", *options, *cuda), 120)
+            for shape, options in overhead.items()
+        ),
+        Part("accuracy", ("scripts/bench_accuracy.py", *cuda), 60),
+        Part("scaling", ("scripts/bench_scaling.py", *cuda), 60),
     ]
-
-
-def rehearsal() -> list[Part]:
-    """The same on the CPU, as small as it goes; of the tests those that need no GPU."""
-    return [
-        Part("tests", (*TESTS, "-m", "not gpu", "--junitxml"), 240, ".xml"),
-        _overhead("tiny", "cpu", 90, *SMALL),
-        _benchmark("accuracy", "cpu", 60, "--quick"),
-        _benchmark("scaling", "cpu", 90, "--quick", "--rounds=1"),
-        _benchmark("libraries", "cpu", 60, "--quick", "--rounds=1"),
-    ]
-
-
-def _overhead(shape: str, device: str, limit: float, *options: str) -> Part:
-    part = _benchmark("overhead", device, limit, f"--shape={shape}", *options)
-    return Part(f"overhead-{shape}", part.arguments, limit)
-
-
-def _benchmark(name: str, device: str, limit: float, *options: str) -> Part:
-    return Part(name, (f"scripts/bench_{name}.py", f"--device={device}", *options, "--json"), limit)
 
 
 def main() -> int:
@@ -76,50 +88,90 @@ def main() -> int:
     report = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(["scripts/gpu_suite.sh", *sys.argv[1:]]),
-        "chip": device_name(torch.device("cpu")) if args.rehearse else gpu(),
+        "chip": device_name("cpu") if args.rehearse else gpu(),
         "versions": versions() | {name: installed_version(name) for name in FURTHER_PACKAGES},
     }
-    return run(rehearsal() if args.rehearse else on_a_gpu(), 60.0 * args.minutes, args.out, report)
-
-
-def run(parts: Sequence[Part], seconds: float, out: Path, report: dict[str, Any]) -> int:
-    """Run the parts, one after the other, and write the report after each of them.
-
-    Args:
-        parts: in order.
-        seconds: for all of them.
-        out: the report.
-        report: what it begins with.
-
-    Returns:
-        0 if every part passed, else 1.
-    """
-    end = time.monotonic() + seconds
-    found: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for part in parts:
-            found[part.name] = run_part(part, end - time.monotonic(), Path(folder))
-            rest = {other.name: {"outcome": "not run", "reason": "not reached"} for other in parts[len(found) :]}
-            write_whole(out, json.dumps(report | {"parts": found | rest}, indent=1, allow_nan=False).encode())
-            _print_outcome(part.name, found[part.name])
-    return int(any(result["outcome"] != "passed" for result in found.values()))
+    return run(parts(args.rehearse), 60.0 * args.minutes, args.out, report)
 
 
 def gpu() -> str:
     """Name, memory and driver of the GPU, by ``nvidia-smi``: torch would keep memory of its own on it."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
-        return subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+        return subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError) as error:
         return f"unknown: nvidia-smi failed ({error})"
 
 
-def _print_outcome(name: str, found: dict[str, Any]) -> None:
-    line = f"gpu_suite: {name}: {found['outcome']} ({found['seconds']:.0f} s)"
-    if found["outcome"] == "passed":
-        print(line, flush=True)
-        return
-    print(f"{line}: {found['reason']}\n{found['output']}", file=sys.stderr, flush=True)
+def run(parts: Sequence[Part], seconds: float, out: Path, report: dict[str, Any]) -> int:
+    """Run the parts one after another within ``seconds``, and write ``report`` and their results to ``out`` after each.
+
+    Returns:
+        0 if every part passed, else 1.
+    """
+    end = time.monotonic() + seconds
+    found = {part.name: {"outcome": "not run", "reason": "out of time"} for part in parts}
+    with tempfile.TemporaryDirectory() as folder:
+        for part in parts:
+            if (left := end - time.monotonic()) > 0:
+                found[part.name] = run_part(part, min(part.limit, left), Path(folder) / part.name)
+            write_whole(out, json.dumps(report | {"parts": found}, indent=1, allow_nan=False).encode())
+            result = found[part.name]
+            print(f"gpu_suite: {part.name}: {result['outcome']}", result.get("reason", ""), flush=True)
+            if result["outcome"] != "passed":
+                print(result.get("output", ""), file=sys.stderr, flush=True)
+    return int(any(result["outcome"] != "passed" for result in found.values()))
+
+
+def run_part(part: Part, limit: float, path: Path) -> dict[str, Any]:
+    """Run a part for at most ``limit`` seconds.
+
+    Returns:
+        ``command``, ``seconds``, ``outcome`` ("passed", "failed" or "not run"), ``reason`` unless it passed, the end of
+        its ``output``, and ``result``: the content of its file, None if there is none.
+    """
+    command = [sys.executable, *part.arguments, str(path)]
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
+        try:
+            code = process.wait(timeout=limit)
+            outcome = {"outcome": "failed", "reason": f"exit code {code}"} if code else {"outcome": "passed"}
+        except subprocess.TimeoutExpired:
+            outcome = {"outcome": "not run", "reason": f"out of time: stopped after {limit:.0f} s"}
+        finally:  # with all that it started
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        log.seek(0)
+        output = log.read().decode(errors="replace")[-TAIL:]
+    return outcome | {
+        "command": shlex.join(["python", *command[1:]]),
+        "seconds": round(time.monotonic() - start, 1),
+        "output": output,
+        "result": result_of(path),
+    }
+
+
+def result_of(path: Path) -> dict[str, Any] | None:
+    """A benchmark's JSON; of ``pytest --junitxml``, counts by outcome and every test with its seconds and reason."""
+    if not path.exists():
+        return None
+    content = path.read_bytes()
+    if not content.startswith(b"<?xml"):
+        return json.loads(content)
+    tests = []
+    for case in ElementTree.fromstring(content).iter("testcase"):
+        kinds = [kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None]
+        tests.append(
+            {
+                "name": f"{case.get('classname')}::{case.get('name')}",
+                "outcome": kinds[0] if kinds else "passed",
+                "seconds": float(case.get("time", 0)),
+                "reason": case.find(kinds[0]).get("message") if kinds else None,
+            }
+        )
+    return {"counts": dict(Counter(test["outcome"] for test in tests)), "tests": tests}
 
 
 if __name__ == "__main__":

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
-import torch
-
-from benchmarks.batch import make_batch
-from benchmarks.engine import build_engine
-from benchmarks.memory import profiled
-from benchmarks.passes import NTHRStep, Pass
-from benchmarks.shapes import SHAPES, Shape
+from benchmarks.engine import SHAPES, Shape, build_engine
+from benchmarks.measuring import profiled
+from benchmarks.step import NTHRStep, make_batch, plain_pass
 from tests.gpu.waits import count_waits
 
 MEDIUM = Shape(512, 1408, 4, 8, 2, tied=True, vocabulary=32768, positions=4096)
@@ -28,22 +25,21 @@ def run_measured(rank: int, device: str) -> dict[str, float]:
         os.environ["VERL_PLATFORM"] = "cpu"
     settings = SETTINGS[device]
     shape = settings["shape"]
-    engine = build_engine(shape, torch.device(device), settings["dtype"])
+    engine = build_engine(shape, device, settings["dtype"])
     batch = make_batch(*settings["batch"], shape.vocabulary)
     forwards: list[int] = []
     engine.module.register_forward_hook(lambda *_: forwards.append(1))
     added, micro_batches, peaks = [], [], {}
     for tokens in settings["tokens"]:
-        scoring = Pass(engine, batch, tokens)
-        step = NTHRStep(scoring, {"feature_device": "device"})
-        ways = {"plain": scoring.plain, "nthr": step.run}
+        step = NTHRStep(engine, tokens, feature_device="device")
+        ways = {"plain": partial(plain_pass, engine, batch, tokens), "nthr": partial(step.run, batch)}
         for way in ways.values():
             way()
         forwards.clear()
         waits = {name: count_waits(way, device) for name, way in ways.items()}
         added.append(waits["nthr"] - waits["plain"])
         micro_batches.append(len(forwards) / 2)
-        peaks = {name: profiled(way, torch.device(device)).peak_memory for name, way in ways.items()}
+        peaks = {name: profiled(way, device)[0] for name, way in ways.items()}
     weights = sum(parameter.nbytes for parameter in engine.module.parameters())
     return {
         "waits": (added[0] - added[1]) / (micro_batches[0] - micro_batches[1]),

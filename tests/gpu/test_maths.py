@@ -37,7 +37,7 @@ def test_scores_are_the_double_sums(
     choices = {"vocabulary": vocabulary, "anchor_includes_self": anchor_includes_self, "beta": 0.03}
     expected = nthr_weights_reference(**batch.reference_arguments(), **choices)
     # the chip's products of half precision are in TF32 by themselves
-    emulated = products_in("tf32", torch.device("cpu")) if (device, dtype.itemsize) == ("cpu", 2) else nullcontext()
+    emulated = products_in("tf32", "cpu") if (device, dtype.itemsize) == ("cpu", 2) else nullcontext()
     with emulated:
         found = nthr_weights(**moved(batch, device).arguments(None), **choices)
     assert found.scores.device.type == device

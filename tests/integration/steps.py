@@ -11,7 +11,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from benchmarks.queue import Trainer
+from benchmarks.step import Trainer
 
 KEYS = ["a_0_0", "b_0_0", "a_1_0", "c_0_0", "a_2_0", "b_1_0", "c_1_0", "b_2_0", "a_3_0", "c_2_0", "pad_0_0", "pad_1_0"]
 """Rows in the order that ranks hold them; group c is all wrong."""

@@ -11,12 +11,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.cost import Chip, Run, cost_of, directions_bytes, operations, sent_bytes
-from benchmarks.ranks import measure_ranks
-from benchmarks.synthetic import Size, make_input
-from verl_nthr.influence.sharding import Sharding
+from bench_scaling import Size, make_input, measure_ranks
+from scaling_model import PAGE, Chip, Run, cost_of, directions_bytes, operations, sent_bytes
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "scaling_model.py"
 RUN = Run("test", parameters=1e9, hidden=64, accelerators=2, prompts=4, rollouts=6, response=16, mixed=0.5)
 
 
@@ -27,16 +24,18 @@ def added_products(_: torch.Size, left: torch.Size, right: torch.Size, **__: obj
 
 def test_operations_are_those_that_torch_counts() -> None:
     size = Size(groups=3, rollouts=6, response=16, entries=40, hidden=64)
-    batch = make_input(size, torch.device("cpu"))
+    batch = make_input(size, "cpu")
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: added_products}) as counter:
-        batch.score(Sharding())
+        batch.scores()
     assert counter.get_total_flops() == operations(size.tokens, 0.5, size.entries, size.hidden)
 
 
-def test_bytes_are_those_given_to_collectives() -> None:
-    entries = int(RUN.entries)
-    measured = measure_ranks(Size(int(RUN.groups), RUN.rollouts, RUN.response, entries, RUN.hidden), 2, repeats=1)
-    assert measured["summed_bytes"] == pytest.approx(directions_bytes(RUN), rel=0.03)
+def test_bytes_are_those_given_to_collectives_whatever_the_number_of_ranks() -> None:
+    size = Size(int(RUN.groups), RUN.rollouts, RUN.response, int(RUN.entries), RUN.hidden)
+    one, two, three = (measure_ranks(size, ranks, rounds=1) for ranks in (1, 2, 3))
+    assert one["all_reduce"] == one["all_gather"] == 0
+    assert two["all_reduce"] == three["all_reduce"] == pytest.approx(directions_bytes(RUN), rel=0.03)
+    assert two["all_gather"] <= 8 * size.groups * size.entries + 16
 
 
 def test_a_sum_over_nodes() -> None:
@@ -59,6 +58,7 @@ def test_a_step_by_hand() -> None:
 
 def test_the_page_holds_the_scripts_table(tmp_path: Path) -> None:
     found = tmp_path / "scaling.json"
-    run = subprocess.run([sys.executable, SCRIPT, "--json", found], capture_output=True, text=True, check=True)
-    assert run.stdout in (SCRIPT.parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    script = PAGE.parents[1] / "scripts" / "scaling_model.py"
+    run = subprocess.run([sys.executable, script, "--json", found], capture_output=True, text=True, check=True)
+    assert run.stdout in Path(PAGE).read_text(encoding="utf-8")
     assert len(json.loads(found.read_text())["runs"]) == run.stdout.splitlines()[0].count("|") - 2
