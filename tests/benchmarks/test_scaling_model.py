@@ -32,8 +32,7 @@ def test_operations_are_those_that_torch_counts() -> None:
 
 def test_bytes_are_those_given_to_collectives_whatever_the_number_of_ranks() -> None:
     size = Size(int(RUN.groups), RUN.rollouts, RUN.response, int(RUN.entries), RUN.hidden)
-    one, two, three = (measure_ranks(size, ranks, rounds=1) for ranks in (1, 2, 3))
-    assert one["all_reduce"] == one["all_gather"] == 0
+    two, three = (measure_ranks(size, ranks, rounds=1) for ranks in (2, 3))
     assert two["all_reduce"] == three["all_reduce"] == pytest.approx(directions_bytes(RUN), rel=0.03)
     assert two["all_gather"] <= 8 * size.groups * size.entries + 16
 

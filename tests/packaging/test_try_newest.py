@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 import shutil
 import sys
@@ -18,20 +17,18 @@ from verl_nthr.supported import RANGES
 PYTHON = """#!/bin/bash
 echo "$@" >>CALLS
 if [[ "$*" == *"pip --disable-pip-version-check list"* ]]; then
-  echo 'LISTED'
+  printf 'verl==0.10.0\\nRay==2.60.0\\nnew.one==1\\npip==99\\n'
 fi
 if [[ "$*" == *FAIL* ]]; then exit 3; fi
 """
-LISTED = [("verl", "0.10.0"), ("Ray", "2.60.0"), ("new.one", "1"), ("pip", "99")]
 
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the new environment's Python and this one are called with, as a stand-in writes it down."""
+    """Arguments of the new environment's Python and of this one, written down by a stand-in."""
     calls = tmp_path / "calls"
     stand_in = tmp_path / "python"
-    listed = json.dumps([{"name": name, "version": version} for name, version in LISTED])
-    stand_in.write_text(PYTHON.replace("CALLS", str(calls)).replace("LISTED", listed), encoding="utf-8")
+    stand_in.write_text(PYTHON.replace("CALLS", str(calls)), encoding="utf-8")
     stand_in.chmod(0o755)
 
     def unpack(folder: Path) -> Path:
@@ -50,31 +47,29 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_pins_first_then_the_newest_then_contracts_and_tests(
     calls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "tried"
-    folder.mkdir()
-    assert try_newest.try_newest(folder, "torch==2.13.0", ["verl", "ray"], ["-m", "fast"]) == 0
+    assert try_newest.try_newest(tmp_path, "torch==2.13.0", ["verl", "ray"], ["-m", "fast"]) == 0
     made = calls.read_text(encoding="utf-8").splitlines()
     assert [line.split()[1] for line in made] == ["venv", *["pip"] * 5, "tests.integration.contracts", "pytest"]
-    assert made[2].endswith(f"install --no-deps --requirement {try_newest.LIST}")
-    assert made[3].endswith(f"--upgrade --upgrade-strategy eager --constraint {folder / 'torch.txt'} verl ray")
-    assert (folder / "torch.txt").read_text(encoding="utf-8") == "torch==2.13.0\n"
+    assert made[2].endswith(f"install --no-deps --requirement {try_newest.PINS}")
+    assert made[3].endswith(f"--upgrade --upgrade-strategy eager --constraint {tmp_path / 'torch.txt'} verl ray")
+    assert (tmp_path / "torch.txt").read_text(encoding="utf-8") == "torch==2.13.0\n"
     assert made[6] == "-m tests.integration.contracts 0.10.0"
     assert made[7].startswith("-m pytest -m fast --ignore=tests/test_supported.py")
-    content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    assert content["changed"] == {"new-one": ["none", "1"], "verl": ["0.9.1", "0.10.0"]}
-    assert {step["step"] for step in content["steps"] if step["passed"]} >= {"newest packages", "contracts", "tests"}
-    assert "0.10.0" in capsys.readouterr().out
+    said = [line for line in capsys.readouterr().out.splitlines() if "pinned," in line]
+    assert [line.split()[1:4:2] for line in said] == [["new-one:", "pinned,"], ["verl:", "pinned,"]]
+    assert "0.10.0" in said[1]
 
 
-def test_a_failed_test_is_a_result_and_a_failed_installation_the_end(calls: Path, tmp_path: Path) -> None:
-    for name in ("tried", "ended"):
+def test_a_failed_test_is_a_result_and_a_failed_installation_the_end(
+    calls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, packages, tests, code in (("tried", ["verl"], ["FAIL"], 1), ("ended", ["FAIL"], [], 2)):
         (tmp_path / name).mkdir()
-    assert try_newest.try_newest(tmp_path / "tried", "torch", ["verl"], ["FAIL"]) == 1
-    with pytest.raises(try_newest.StepFailed, match=r"newest packages failed with 3; see .*newest-packages\.log"):
-        try_newest.try_newest(tmp_path / "ended", "torch", ["FAIL"], [])
+        assert try_newest.try_newest(tmp_path / name, "torch", packages, tests) == code
+    assert "newest-packages.log" in capsys.readouterr().err
 
 
-def test_the_copy_takes_every_version(tmp_path: Path) -> None:
+def test_the_copy_accepts_every_version(tmp_path: Path) -> None:
     (tmp_path / "verl_nthr").mkdir()
     for name in ("pyproject.toml", "verl_nthr/supported.py"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -91,5 +86,5 @@ def test_a_folder_that_exists_is_left_alone(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["try_newest.py", str(tmp_path)])
     assert try_newest.main() == 2
-    assert "exists; give a new folder" in capsys.readouterr().err
+    assert str(tmp_path) in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
