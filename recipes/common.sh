@@ -37,14 +37,14 @@ ALGORITHM=(
   critic.enable=False
   algorithm.nthr.beta="$BETA"
   algorithm.nthr.eta="$ETA"
-  algorithm.nthr.thr.rho="$RHO"
-  algorithm.nthr.monitor_freq="$MONITOR_FREQ"
+  algorithm.thr.rho="$RHO"
+  algorithm.lld_monitor.freq="$MONITOR_FREQ"
   algorithm.nthr.token_dump_dir="$TOKEN_DUMP_DIR"
 )
 case $FILTER_GROUPS in
   none) ALGORITHM+=(algorithm.filter_groups.enable=False) ;;
   homogeneous) ALGORITHM+=(algorithm.filter_groups.enable=True) ;;
-  *) ALGORITHM+=(algorithm.filter_groups.enable=True algorithm.nthr.filter_groups="$FILTER_GROUPS") ;;
+  *) ALGORITHM+=(algorithm.filter_groups.enable=True algorithm.filter_groups.drop="$FILTER_GROUPS") ;;
 esac
 
 MODEL=(

@@ -16,7 +16,7 @@ from verl_nthr.advantages import RULES
 from verl_nthr.cli.main import make_parser
 from verl_nthr.integration.config.estimators import BASES, ESTIMATORS
 from verl_nthr.integration.config.loss_options import NORMALIZERS, POLICY_LOSS, LossTerms
-from verl_nthr.integration.config.options import CHOICES, NTHROptions
+from verl_nthr.integration.config.options import CHOICES, AlgorithmOptions
 from verl_nthr.integration.igrpo.options import DraftOptions
 from verl_nthr.weighting import WEIGHTINGS
 
@@ -54,7 +54,7 @@ def option_rows(kind: type, choices: dict[str, tuple[str | None, ...]], path: st
     texts = field_docstrings(kind)
     for field in dataclasses.fields(kind):
         if dataclasses.is_dataclass(field.default_factory):
-            yield from option_rows(field.default_factory, {}, f"{field.name}.")
+            yield from option_rows(field.default_factory, choices, f"{path}{field.name}.")
             continue
         values = ", ".join("null" if value is None else f"`{value}`" for value in choices.get(field.name, ()))
         default = "null" if field.default is None else f"`{field.default!r}`".replace("'", "")
@@ -66,13 +66,13 @@ def options_page() -> str:
     head = ("key", "default", "values", "meaning")
     return f"""# Options
 
-On verl's own configuration a key of `algorithm.nthr` takes a `+`, as `+algorithm.nthr.beta=0`.
-With the packaged one (`--config-path=pkg://verl_nthr.config --config-name=nthr_trainer`) it takes none.
+On verl's own configuration these keys take a `+`, such as `+algorithm.nthr.beta=0`.
+With the packaged one (`--config-path=pkg://verl_nthr.config --config-name=nthr_trainer`) they take none.
 An unknown key or a value outside its range is refused before Ray starts.
 
-## Below `algorithm.nthr`
+## Below `algorithm`
 
-{table(head, *option_rows(NTHROptions, CHOICES))}
+{table(head, *option_rows(AlgorithmOptions, CHOICES))}
 
 ## Below `{POLICY_LOSS}`
 
@@ -103,7 +103,7 @@ def estimators_page() -> str:
     ]
     rules = [("`base`", "rule", "on correctness alone", "learns from all-wrong groups", "from all-correct groups")]
     for name, rule in RULES.items():
-        flags = (rule.binary, rule.signal_of_all_wrong, rule.signal_of_all_correct)
+        flags = (rule.binary, rule.learns_from_all_wrong, rule.learns_from_all_correct)
         rules.append((f"`{name}`", one_line(rule.__doc__ or ""), *("yes" if flag else "" for flag in flags)))
     weightings = [("`weighting`", "rule", "reads hidden states")]
     for name, kind in WEIGHTINGS.items():

@@ -9,7 +9,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 
-from verl_nthr.plugin_policy import POLICY, lets_load
+from verl_nthr.plugin_policy import PLUGINS_ENV_VAR, lets_load
 
 PLUGINS = {"nthr": "verl_nthr.integration.plugin", "nthr_cpu_platform": "verl_nthr.cpu.plugin"}
 """Entry points of this package in verl's group, and their modules."""
@@ -49,8 +49,8 @@ def installed_plugins() -> dict[str, bool]:
 
 
 def allowed_plugins() -> dict[str, bool]:
-    """Whether the environment variable :data:`POLICY` lets verl load each plugin."""
-    policy = os.environ.get(POLICY, "auto")
+    """Whether the environment variable :data:`PLUGINS_ENV_VAR` lets verl load each plugin."""
+    policy = os.environ.get(PLUGINS_ENV_VAR, "auto")
     return {name: lets_load(policy, name) for name in PLUGINS}
 
 

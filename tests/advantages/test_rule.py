@@ -124,5 +124,5 @@ def test_binary_rules_do_not_see_the_rewards(name: str, groups):
 def test_signal_of_homogeneous_groups(rule: AdvantageRule):
     wrong = [Response(False, 0.0, mean_log_prob) for mean_log_prob in (-0.1, -0.2, -0.4)]
     right = [Response(True, 1.0, mean_log_prob) for mean_log_prob in (-0.1, -0.2, -0.4)]
-    assert bool(rule(group_rewards([wrong])).any()) == rule.signal_of_all_wrong
-    assert bool(rule(group_rewards([right])).any()) == rule.signal_of_all_correct
+    assert bool(rule(group_rewards([wrong])).any()) == rule.learns_from_all_wrong
+    assert bool(rule(group_rewards([right])).any()) == rule.learns_from_all_correct

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.wrong_configurations import RIGHT
+from tests.integration.test_wrong_configurations import RIGHT
 from verl_nthr.cli import run_report
 from verl_nthr.cli.main import main
 from verl_nthr.cli.training_command import TrainingCommand, read_command
@@ -81,7 +81,7 @@ def test_a_run_that_can_start(tmp_path: Path) -> None:
         "engine": "fsdp, 1 × 8 devices",
         "trainer": "sync",
         "batch": "1024 prompts × 8 responses, updates on 256 prompts",
-        "algorithm.nthr": "defaults",
+        "algorithm": "defaults",
         "loss terms": "none",
         "groups dropped": "none",
         "likelihood monitor": "off",
@@ -106,11 +106,11 @@ def test_all_reasons_are_shown_at_once(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_warnings_leave_the_run_possible(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["+algorithm.nthr.thr.rho=0.2", "+algorithm.nthr.beta=0.5", "+algorithm.nthr.monitor_freq=5"]
+    options = ["+algorithm.thr.rho=0.2", "+algorithm.nthr.beta=0.5", "+algorithm.lld_monitor.freq=5"]
     assert main(["doctor", "--config", *folder_of_a_run(tmp_path), *options]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "warning algorithm.nthr.thr: without effect on base=grpo, weighting=nthr" in shown
-    assert "beta=0.5, monitor_freq=5, thr.rho=0.2" in shown
+    assert "warning algorithm.thr.rho=0.2" in shown
+    assert "nthr.beta=0.5, thr.rho=0.2, lld_monitor.freq=5" in shown
     assert "every 5 steps" in shown
     assert "This run can start." in shown
 
@@ -120,7 +120,7 @@ def test_a_configuration_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixtu
     mine.mkdir()
     (mine / "mine.yaml").write_text(
         "hydra:\n  searchpath: [pkg://verl.trainer.config]\ndefaults: [ppo_trainer, _self_]\n"
-        "algorithm:\n  adv_estimator: thr\n  nthr: {thr: {rho: -0.1}}\n",
+        "algorithm:\n  adv_estimator: thr\n  thr: {rho: -0.1}\n",
         encoding="utf-8",
     )
     overrides = folder_of_a_run(tmp_path)[1:]
@@ -130,7 +130,7 @@ def test_a_configuration_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixtu
         "run"
     ]  # pytest's stdout has verl's own line, a process's has not
     assert run["advantage"] == "thr: base advantage grpo, tokens weighed by thr"
-    assert run["algorithm.nthr"] == "thr.rho=-0.1"
+    assert run["algorithm"] == "thr.rho=-0.1"
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ from omegaconf.errors import OmegaConfBaseException
 from tests.fuzzing.inputs import fuzzed, may_refuse, numbers
 from verl_nthr.integration.config.estimators import ESTIMATORS, estimator_of
 from verl_nthr.integration.config.loss_options import LossTerms
-from verl_nthr.integration.config.options import CHOICES, NTHRConfigError, NTHROptions
+from verl_nthr.integration.config.options import CHOICES, AlgorithmOptions, NTHRConfigError
 from verl_nthr.integration.igrpo.options import DraftOptions
 from verl_nthr.recipes.check import RecipeError, check, compose_run
 
-NAMES = [field.name for field in dataclasses.fields(NTHROptions)]
+NAMES = [field.name for field in dataclasses.fields(AlgorithmOptions)]
 INNER = [
     inner.name
-    for field in dataclasses.fields(NTHROptions)
+    for field in dataclasses.fields(AlgorithmOptions)
     if dataclasses.is_dataclass(field.default_factory)
     for inner in dataclasses.fields(field.default_factory)
 ]
@@ -37,17 +37,17 @@ anything = st.recursive(
 )
 rules = st.dictionaries(st.sampled_from([*INNER, "", "rh"]), scalars, max_size=2)
 keys = st.one_of(st.sampled_from(NAMES), st.text(max_size=6), st.integers())
-nodes = st.one_of(anything, st.dictionaries(keys, st.one_of(anything, rules), max_size=4))
+nodes = st.dictionaries(keys, st.one_of(anything, rules), max_size=4)
 
 
 @fuzzed(150)
 @given(nodes)
 def test_options_that_are_accepted_are_read_back_and_name_an_estimator(node: Any) -> None:
     with may_refuse(NTHRConfigError):
-        options = NTHROptions.from_config({"nthr": node})
-        assert NTHROptions.from_config({"nthr": dataclasses.asdict(options)}) == options
-        estimator = estimator_of({"algorithm": {"adv_estimator": "nthr", "nthr": node}})
-        assert options.weighting_rule(estimator.weighting) is not None
+        options = AlgorithmOptions.from_config(node)
+        assert AlgorithmOptions.from_config(dataclasses.asdict(options)) == options
+        estimator = estimator_of({"algorithm": {**node, "adv_estimator": "nthr"}})
+        assert options.weighting(estimator.weighting) is not None
         options.rule(estimator.base)
 
 
@@ -59,7 +59,7 @@ plain_rules = st.dictionaries(st.sampled_from([*INNER, "", "rh"]), plain, max_si
 @given(st.dictionaries(st.sampled_from(NAMES), st.one_of(plain, plain_rules), max_size=3))
 def test_options_of_omegaconf(node: dict[str, Any]) -> None:
     with may_refuse(NTHRConfigError):
-        NTHROptions.from_config(OmegaConf.create({"nthr": node}))
+        AlgorithmOptions.from_config(OmegaConf.create(node))
 
 
 @fuzzed()
@@ -94,7 +94,8 @@ BASE = (
     f"{ACTOR}.ppo_micro_batch_size_per_gpu=1",
 )
 KEYS = (
-    *(f"algorithm.nthr.{name}" for name in (*NAMES, "thr.rho")),
+    *(f"algorithm.{name}" for name in (*NAMES, "thr.rho", "filter_groups.drop", "lld_monitor.freq")),
+    *(f"algorithm.nthr.{name}" for name in ("base", "weighting", "beta", "eta", "metric", "reward_threshold")),
     *("algorithm.nthr", "algorithm.adv_estimator", "algorithm.use_kl_in_reward"),
     *("algorithm.filter_groups", "algorithm.filter_groups.enable", "algorithm.filter_groups.metric"),
     *(f"{ROLLOUT}.{name}" for name in ("n", "temperature", "agent.agent_loop_config_path", "full_determinism")),

@@ -21,7 +21,7 @@ BETA = 0.02
 """The toy scores the tokens of wrong answers far below the anchors: this selects some of them."""
 
 EPSILON = 0.05
-MONITOR = ["+algorithm.nthr.monitor_freq=1", f"+algorithm.nthr.monitor_epsilon={EPSILON}"]
+MONITOR = ["+algorithm.lld_monitor.freq=1", f"+algorithm.lld_monitor.epsilon={EPSILON}"]
 ROOT = Path(__file__).parents[2]
 
 

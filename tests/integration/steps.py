@@ -67,7 +67,13 @@ class StepBatch:
         return [key for key in self.rows if key.startswith(f"{uid}_")]
 
     def advantages(
-        self, estimator: str = "nthr", *, use_verl: bool = False, step: int = 1, **options: Any
+        self,
+        estimator: str = "nthr",
+        *,
+        use_verl: bool = False,
+        step: int = 1,
+        loss_denominator: str = "kept_tokens",
+        **options: Any,
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """By row the advantages that the step leaves in the store, and the step's metrics.
 
@@ -75,6 +81,7 @@ class StepBatch:
             estimator: ``algorithm.adv_estimator``.
             use_verl: let verl compute, without this package.
             step: the training step.
+            loss_denominator: ``algorithm.loss_denominator``.
             **options: ``algorithm.nthr``.
         """
         import transfer_queue
@@ -84,7 +91,8 @@ class StepBatch:
 
         from verl_nthr.integration.trainer import compute_advantage
 
-        algorithm = {"adv_estimator": estimator, "use_kl_in_reward": False, "gamma": 1.0, "lam": 1.0, "nthr": options}
+        algorithm = {"adv_estimator": estimator, "use_kl_in_reward": False, "gamma": 1.0, "lam": 1.0}
+        algorithm |= {"nthr": options, "loss_denominator": loss_denominator}
         actor = {"rollout": {"n": 4}, "actor": {"loss_agg_mode": "token-mean"}}
         config = OmegaConf.create({"algorithm": algorithm, "actor_rollout_ref": actor, "data": {"seed": 7}})
         trainer = Trainer(config, step, tokenizer=Tokenizer())

@@ -12,7 +12,7 @@ import torch
 from verl_nthr.advantages import RULES
 from verl_nthr.integration.base_advantage import compute, share_of_kept, warn_of_graded_rewards
 from verl_nthr.integration.config.estimators import BASES, VERL_BASES
-from verl_nthr.integration.config.options import NTHROptions
+from verl_nthr.integration.config.options import AlgorithmOptions
 
 LAST = {"a_0_1": 1.0, "a_1_0": 0.0, "a_2_0": 0.0, "b_0_0": 0.0, "b_1_0": 0.0, "c_0_0": 1.0, "c_1_0": 1.0}
 """Rewards of the last outputs: a mixed group, one all wrong, one all correct."""
@@ -44,7 +44,7 @@ def advantages(base: str, rewards: dict[str, float], lengths: list[int]) -> torc
     data = compute(
         compute_advantage_for_multi_trajectories,
         base,
-        NTHROptions().rule(base),
+        AlgorithmOptions().rule(base),
         batch_of(rewards, lengths),
         batch_keys=list(rewards),
         adv_estimator="ours",

@@ -25,7 +25,7 @@ def test_thr_on_ngrpo_in_a_training_run(tmp_path: Path) -> None:
         "algorithm.adv_estimator=thr",
         "+algorithm.nthr.base=ngrpo",
         f"+algorithm.nthr.beta={BETA}",
-        f"+algorithm.nthr.thr.rho={RHO}",
+        f"+algorithm.thr.rho={RHO}",
         f"+algorithm.nthr.token_dump_dir={dumps}",
         "actor_rollout_ref.actor.clip_ratio_low=0.16",
         "actor_rollout_ref.actor.clip_ratio_high=0.24",

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from tests.integration.dumps import read_lines
 from tests.integration.runs import nthr, train
 from tests.integration.test_options import stock
 from tests.toy import make_toy
-from verl_nthr.integration.config.checks import check_run
-from verl_nthr.integration.config.options import NTHRConfigError
+from verl_nthr.integration.config.validation import check_run
 
 ENABLED = ["algorithm.filter_groups.enable=True", "algorithm.filter_groups.metric=reward"]
 GROUPS = {
@@ -106,7 +104,7 @@ def build_buffer(config: DictConfig, refills: list[int] | None = None) -> Any:
 @pytest.mark.parametrize("dropped", DROPPED)
 def test_only_the_named_groups_are_dropped(queue: Queue, mode: str, metric: str, dropped: str) -> None:
     keys = [*ENABLED, f"algorithm.filter_groups.metric={metric}", f"trainer.v1.trainer_mode={mode}"]
-    ours = [f"+algorithm.nthr.filter_groups={dropped}", f"+algorithm.nthr.metric={metric}"]
+    ours = [f"+algorithm.filter_groups.drop={dropped}", f"+algorithm.nthr.metric={metric}"]
     config = configuration(*keys, *ours)
     check_run(config)
     refills: list[int] = []
@@ -125,7 +123,7 @@ def test_only_the_named_groups_are_dropped(queue: Queue, mode: str, metric: str,
 
 
 def test_what_is_dropped_is_refilled_and_what_was_kept_stays_kept(queue: Queue) -> None:
-    config = configuration(*ENABLED, "+algorithm.nthr.filter_groups=all_correct", "data.train_batch_size=8")
+    config = configuration(*ENABLED, "+algorithm.filter_groups.drop=all_correct", "data.train_batch_size=8")
     buffer = build_buffer(config)
     supply = iter([{"c": [1.0, 1.0]}, {"d": [0.0, 0.0], "e": [0.0, 1.0]}])
     refills: list[int] = []
@@ -147,7 +145,7 @@ def test_what_is_dropped_is_refilled_and_what_was_kept_stays_kept(queue: Queue) 
 
 
 def test_the_threshold_says_what_is_correct(queue: Queue) -> None:
-    ours = ["+algorithm.nthr.filter_groups=all_wrong", "+algorithm.nthr.reward_threshold=-1"]
+    ours = ["+algorithm.filter_groups.drop=all_wrong", "+algorithm.nthr.reward_threshold=-1"]
     buffer = build_buffer(configuration(*ENABLED, *ours))
     for uid, metrics in GROUPS.items():
         queue.put_group(uid, metrics)
@@ -159,7 +157,7 @@ def test_the_threshold_says_what_is_correct(queue: Queue) -> None:
 
 
 def test_validation_is_not_filtered(queue: Queue) -> None:
-    buffer = build_buffer(configuration(*ENABLED, "+algorithm.nthr.filter_groups=all_wrong"))
+    buffer = build_buffer(configuration(*ENABLED, "+algorithm.filter_groups.drop=all_wrong"))
     for uid, metrics in GROUPS.items():
         queue.put_group(uid, metrics, partition_id="val")
     batch, metrics = buffer.sample(global_steps=1, partition_id="val", batch_size=len(GROUPS))
@@ -167,58 +165,10 @@ def test_validation_is_not_filtered(queue: Queue) -> None:
     assert metrics == {}
 
 
-@pytest.mark.parametrize("ours", [[], ["+algorithm.nthr.filter_groups=homogeneous"], ["+algorithm.nthr.beta=0"]])
+@pytest.mark.parametrize("ours", [[], ["+algorithm.filter_groups.drop=homogeneous"], ["+algorithm.nthr.beta=0"]])
 def test_a_run_that_does_not_ask_for_it_has_verls_buffer(queue: Queue, ours: list[str]) -> None:
     buffer = build_buffer(configuration(*ENABLED, *ours))
     assert "_dapo_filtered_keys" not in vars(buffer)
-
-
-SAMPLER = "trainer.v1.sampler.custom_sampler"
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["+algorithm.nthr.filter_groups=wrong"], r"filter_groups='wrong': use one of homogeneous, all_correct, all_w"),
-        (
-            ["+algorithm.nthr.filter_groups=all_wrong", "+algorithm.nthr.metric=acc"],
-            r"filter_groups\.metric=reward and algorithm\.nthr\.metric=acc differ, .* set both to the same",
-        ),
-        (
-            ["+algorithm.nthr.filter_groups=all_wrong", f"{SAMPLER}.path=sampler.py", f"{SAMPLER}.name=Mine"],
-            r"custom_sampler\.path=sampler\.py filters by its own rules; set it to null, or",
-        ),
-        (
-            ["+algorithm.nthr.filter_groups=all_wrong", "trainer.use_v1=False"],
-            r"trainer\.use_v1=False: the legacy trainer is not covered",
-        ),
-    ],
-)
-@pytest.mark.parametrize("estimator", ["grpo", "nthr"])
-def test_refusals_name_the_keys_and_the_way_out(estimator: str, overrides: list[str], message: str) -> None:
-    with pytest.raises(NTHRConfigError, match=message):
-        check_run(stock(f"algorithm.adv_estimator={estimator}", *ENABLED, *overrides))
-
-
-@pytest.mark.parametrize("estimator", ["grpo", "nthr"])
-def test_without_verls_filter_it_warns(estimator: str) -> None:
-    config = stock(f"algorithm.adv_estimator={estimator}", "+algorithm.nthr.filter_groups=all_wrong")
-    with pytest.warns(UserWarning, match=r"filter_groups=all_wrong has no effect without algorithm\.filter_groups\.en"):
-        check_run(config)
-    with open_dict(config):
-        del config.algorithm.filter_groups
-    with pytest.warns(UserWarning, match="has no effect without"):
-        check_run(config)
-
-
-def test_it_serves_every_estimator() -> None:
-    ours = ["+algorithm.nthr.filter_groups=all_correct", "+algorithm.nthr.reward_threshold=0"]
-    config = stock("algorithm.adv_estimator=grpo", *ENABLED, *ours, "algorithm.rollout_correction.bypass_mode=True")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_run(config)
-    with pytest.warns(UserWarning, match=r"algorithm\.nthr\.beta: without effect on adv_estimator=grpo"):
-        check_run(stock("algorithm.adv_estimator=grpo", *ENABLED, *ours, "+algorithm.nthr.beta=2"))
 
 
 REWARD = """
@@ -248,7 +198,7 @@ def test_a_run_keeps_one_kind_of_groups_and_drops_the_other(
         [
             *(nthr(tmp_path) if estimator == "nthr" else [f"algorithm.adv_estimator={estimator}"]),
             *ENABLED,
-            f"+algorithm.nthr.filter_groups={dropped}",
+            f"+algorithm.filter_groups.drop={dropped}",
             f"trainer.v1.trainer_mode={mode}",
             f"reward.custom_reward_function.path={reward}",
         ],

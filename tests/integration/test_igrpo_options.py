@@ -8,8 +8,8 @@ import pytest
 
 from tests.integration.test_igrpo import LOOPS
 from tests.integration.test_options import stock
-from verl_nthr.integration.config.options import NTHRConfigError
-from verl_nthr.integration.igrpo.options import check_agent_loops
+from verl_nthr.integration.config.nodes import NTHRConfigError
+from verl_nthr.integration.config.validation import check_run
 
 
 def with_loops(folder: Path, text: str) -> str:
@@ -24,9 +24,9 @@ ROOM = ["data.max_prompt_length=160", "data.max_response_length=8"]
 @pytest.mark.parametrize(
     ("options", "overrides", "message"),
     [
-        ("drafts: 0", ROOM, "drafts=0: use a whole number from 1 on"),
+        ("drafts: 0", ROOM, "igrpo.drafts=0: use a whole number"),
         ("drafts: 1.5", ROOM, r"drafts=1\.5: use a whole number"),
-        ("draft: 2", ROOM, r"draft=2 is no option; did you mean drafts\?"),
+        ("draft: 2", ROOM, r"igrpo.draft=2.*igrpo.drafts\?"),
         ('template: "{draft}"', ROOM, r"template='\{draft\}': use a text with \{prompt\} and \{draft\} in it"),
         ('template: "{prompt} {draft} {}"', ROOM, r"use a text with .* \{\{ and \}\} for other braces"),
         ('template: "{prompt.__class__} {draft}"', ROOM, r"use a text with \{prompt\} and \{draft\} in it"),
@@ -44,23 +44,23 @@ def test_what_cannot_work_is_refused_before_ray_starts(
 ) -> None:
     loops = with_loops(tmp_path, LOOPS.read_text() + f"  {options}\n")
     with pytest.raises(NTHRConfigError, match=message):
-        check_agent_loops(stock(loops, *overrides))
+        check_run(stock(loops, *overrides))
 
 
 @pytest.mark.parametrize("text", ["7", "a: b", "[x]", "- [", "[" * 5000, "- \x00"])
 def test_other_files_are_no_agent_loops(tmp_path: Path, text: str) -> None:
-    with pytest.raises(NTHRConfigError, match=r"loops\.yaml (cannot be read|is no list of agent loops)"):
-        check_agent_loops(stock(with_loops(tmp_path, text), *ROOM))
+    with pytest.raises(NTHRConfigError, match=r"loops\.yaml (cannot be read|is not a list of agent loops)"):
+        check_run(stock(with_loops(tmp_path, text), *ROOM))
 
 
 def test_what_works_is_not_refused(tmp_path: Path) -> None:
     separate = ["reward.reward_model.enable=True", "reward.reward_model.enable_resource_pool=True"]
     template = '  drafts: 1\n  template: "{prompt} {{}} {draft}"\n'
-    check_agent_loops(stock(with_loops(tmp_path, LOOPS.read_text() + template), *ROOM, *separate))
-    check_agent_loops(stock(f"actor_rollout_ref.rollout.agent.agent_loop_config_path={LOOPS}", *ROOM))
+    check_run(stock(with_loops(tmp_path, LOOPS.read_text() + template), *ROOM, *separate))
+    check_run(stock(f"actor_rollout_ref.rollout.agent.agent_loop_config_path={LOOPS}", *ROOM))
     others = "- name: others\n  _target_: others.Loop\n  drafts: 0\n"
-    check_agent_loops(stock(with_loops(tmp_path, others), "data.max_prompt_length=8"))
-    check_agent_loops(stock("data.max_prompt_length=8"))
+    check_run(stock(with_loops(tmp_path, others), "data.max_prompt_length=8"))
+    check_run(stock("data.max_prompt_length=8"))
 
 
 def test_verls_validation_includes_it(tmp_path: Path) -> None:

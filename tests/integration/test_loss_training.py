@@ -10,8 +10,8 @@ import pytest
 from tests.integration.dumps import read_lines
 from tests.integration.runs import nthr, train
 from tests.toy import ToyPaths, make_toy
-from verl_nthr.integration.config.loss_checks import OWN_CLASS
 from verl_nthr.integration.config.loss_options import POLICY_LOSS
+from verl_nthr.integration.config.validation import OWN_CLASS
 
 STEPS = 2
 TERMS = [

@@ -126,7 +126,7 @@ def test_without_a_reward_a_group_learns_nothing_and_others_do_as_if_it_were_not
     batch = StepBatch.sound()
     batch.rows[WRONG]["rm_scores"][-1] = value
     # the rows of the group stay in the denominator of verl's loss
-    options = {"base": base, "denominator": "all"}
+    options = {"base": base, "loss_denominator": "all_tokens"}
     advantages, metrics = batch.advantages(**options)
     expected, _ = batch.without(*batch.keys_of("a")).advantages(**options)
     assert {x for values in of_groups(advantages, "a").values() for x in values} == {0.0}

@@ -43,7 +43,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> ToyPaths:
     ],
 )
 def test_every_step_has_the_weights_and_the_update_of_one_process(toy: ToyPaths, tmp_path: Path, cut: str) -> None:
-    settings = [*nthr(tmp_path), "+algorithm.nthr.monitor_freq=1", f"{ENGINE}.{cut}"]
+    settings = [*nthr(tmp_path), "+algorithm.lld_monitor.freq=1", f"{ENGINE}.{cut}"]
     steps = train_on_megatron(toy, tmp_path, settings, steps=STEPS)
     tokenizer = AutoTokenizer.from_pretrained(toy.model)
     replay, unweighted = (

@@ -22,9 +22,9 @@ KNOBS: dict[str, tuple[str, dict[str, str]]] = {
     "DATASET": ("gsm8k", {"data.train_files": "'/home/somebody/data/qwen2.5-math/gsm8k/train.parquet'"}),
     "BETA": ("-inf", {"algorithm.nthr.beta": "-inf"}),
     "ETA": ("1-p", {"algorithm.nthr.eta": "1-p"}),
-    "RHO": ("-0.2", {"algorithm.nthr.thr.rho": "-0.2"}),
-    "FILTER_GROUPS": ("all_correct", {"algorithm.nthr.filter_groups": "all_correct"}),
-    "MONITOR_FREQ": ("5", {"algorithm.nthr.monitor_freq": "5"}),
+    "RHO": ("-0.2", {"algorithm.thr.rho": "-0.2"}),
+    "FILTER_GROUPS": ("all_correct", {"algorithm.filter_groups.drop": "all_correct"}),
+    "MONITOR_FREQ": ("5", {"algorithm.lld_monitor.freq": "5"}),
     "TOKEN_DUMP_DIR": ("tokens", {"algorithm.nthr.token_dump_dir": "tokens"}),
     "TRAIN_BATCH_SIZE": ("128", {"data.train_batch_size": "128"}),
     "PPO_MINI_BATCH_SIZE": ("32", {f"{ACTOR}.ppo_mini_batch_size": "32"}),
@@ -146,7 +146,7 @@ def test_the_template_and_the_folder_choose_the_data(recipes: Recipes) -> None:
 def test_no_filter_of_groups(recipes: Recipes) -> None:
     without = recipes.settings("ngrpo_qwen2_5_math_7b", FILTER_GROUPS="none")
     assert without["algorithm.filter_groups.enable"] == "False"
-    assert "algorithm.nthr.filter_groups" not in without
+    assert "algorithm.filter_groups.drop" not in without
 
 
 def test_overrides_on_the_command_line_come_last(recipes: Recipes) -> None:

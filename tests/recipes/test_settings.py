@@ -90,7 +90,7 @@ def test_ngrpo_has_the_settings_of_its_paper(recipes: Recipes) -> None:
     expected = {
         "algorithm.adv_estimator": "ngrpo",
         "algorithm.filter_groups.enable": True,
-        "algorithm.nthr.filter_groups": "all_correct",
+        "algorithm.filter_groups.drop": "all_correct",
         "actor_rollout_ref.model.path": "Qwen/Qwen2.5-Math-7B",
         "data.train_batch_size": 1024,
         "actor_rollout_ref.actor.ppo_mini_batch_size": 256,
@@ -107,9 +107,9 @@ def test_ngrpo_has_the_settings_of_its_paper(recipes: Recipes) -> None:
 @pytest.mark.parametrize(("direction", "rho"), [("exploitation", 0.1), ("exploration", -0.1)])
 def test_thr_differs_from_nthr_in_its_own_settings_alone(recipes: Recipes, direction: str, rho: float) -> None:
     config = recipes.config(f"thr_{direction}_qwen2_5_math_1_5b", EXPERIMENT_NAME="same")
-    assert (config.algorithm.adv_estimator, config.algorithm.nthr.thr.rho) == ("thr", rho)
+    assert (config.algorithm.adv_estimator, config.algorithm.thr.rho) == ("thr", rho)
     changed = differences(config, recipes.config("qwen2_5_math_1_5b", EXPERIMENT_NAME="same"))
-    assert changed - {"algorithm.nthr.thr.rho"} == {"algorithm.adv_estimator"}
+    assert changed - {"algorithm.thr.rho"} == {"algorithm.adv_estimator"}
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -33,8 +33,8 @@ class LENS(AdvantageRule):
     """
 
     binary: ClassVar[bool] = True
-    signal_of_all_wrong: ClassVar[bool] = True
-    signal_of_all_correct: ClassVar[bool] = False
+    learns_from_all_wrong: ClassVar[bool] = True
+    learns_from_all_correct: ClassVar[bool] = False
 
     all_wrong_weight: float = 0.25
     """α, the weight of groups without a correct response."""

@@ -27,8 +27,8 @@ class NGRPO(AdvantageRule):
     """
 
     binary: ClassVar[bool] = False
-    signal_of_all_wrong: ClassVar[bool] = True
-    signal_of_all_correct: ClassVar[bool] = False
+    learns_from_all_wrong: ClassVar[bool] = True
+    learns_from_all_correct: ClassVar[bool] = False
 
     max_reward: float = 1.0
     """r_max, the reward of the virtual response: the highest reward that your reward function gives."""
@@ -41,7 +41,7 @@ class NGRPO(AdvantageRule):
         highest = rewards.new_tensor(self.max_reward)
         if (rewards > highest).any():
             raise ValueError(
-                f"algorithm.nthr.ngrpo.max_reward={self.max_reward!r}, but a response has the reward "
+                f"algorithm.ngrpo.max_reward={self.max_reward!r}, but a response has the reward "
                 f"{rewards.max().item():.6g}: set it to the best reward that a response can get"
             )
         means = (batch.sums(rewards) + highest) / (sizes + 1)

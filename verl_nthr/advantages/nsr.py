@@ -18,8 +18,8 @@ class NSR(AdvantageRule):
 
     binary: ClassVar[bool] = True
     compares_group: ClassVar[bool] = False
-    signal_of_all_wrong: ClassVar[bool] = True
-    signal_of_all_correct: ClassVar[bool] = False
+    learns_from_all_wrong: ClassVar[bool] = True
+    learns_from_all_correct: ClassVar[bool] = False
 
     def advantages(self, batch: GroupRewards) -> Tensor:
         return -torch.ones_like(batch.rewards)

@@ -21,8 +21,8 @@ class ReinforceRej(AdvantageRule):
     """
 
     binary: ClassVar[bool] = True
-    signal_of_all_wrong: ClassVar[bool] = False
-    signal_of_all_correct: ClassVar[bool] = False
+    learns_from_all_wrong: ClassVar[bool] = False
+    learns_from_all_correct: ClassVar[bool] = False
 
     def advantages(self, batch: GroupRewards) -> Tensor:
         return torch.where(batch.correct, 1.0, -1.0)

@@ -16,7 +16,7 @@ from verl_nthr.advantages.group_rewards import GroupRewards
 
 @dataclass(frozen=True)
 class AdvantageRule(ABC):
-    """One advantage per response. A rule's fields are its options: the keys of ``algorithm.nthr.<name>``.
+    """One advantage per response. A rule's fields are its options: the keys of ``algorithm.<name>``.
 
     Calling a rule returns the advantages of a batch: [R] float32, exactly 0 for the responses that it drops.
 
@@ -30,10 +30,10 @@ class AdvantageRule(ABC):
     compares_group: ClassVar[bool] = True
     """True if an advantage depends on the other responses of the group."""
 
-    signal_of_all_wrong: ClassVar[bool]
+    learns_from_all_wrong: ClassVar[bool]
     """True if an all-wrong group gets advantages other than 0."""
 
-    signal_of_all_correct: ClassVar[bool]
+    learns_from_all_correct: ClassVar[bool]
     """True if an all-correct group gets advantages other than 0."""
 
     def __call__(self, batch: GroupRewards) -> Tensor:

@@ -27,8 +27,8 @@ class SGRPO(AdvantageRule):
     """
 
     binary: ClassVar[bool] = True
-    signal_of_all_wrong: ClassVar[bool] = False
-    signal_of_all_correct: ClassVar[bool] = False
+    learns_from_all_wrong: ClassVar[bool] = False
+    learns_from_all_correct: ClassVar[bool] = False
 
     noise_rate: float = 0.1
     """q, the probability that a response is misjudged, in [0, 0.5); the official scripts use 0.1 for a 7B model and

@@ -18,8 +18,8 @@ class WReinforce(AdvantageRule):
 
     binary: ClassVar[bool] = True
     compares_group: ClassVar[bool] = False
-    signal_of_all_wrong: ClassVar[bool] = True
-    signal_of_all_correct: ClassVar[bool] = True
+    learns_from_all_wrong: ClassVar[bool] = True
+    learns_from_all_correct: ClassVar[bool] = True
 
     positive_weight: float = 0.1
     """λ; at 0 a correct response teaches nothing but, unlike in NSR, still counts in the mean of the loss."""

@@ -15,7 +15,7 @@ from verl_nthr.inspection import (
     inspect_process,
     installed_plugins,
 )
-from verl_nthr.plugin_policy import POLICY
+from verl_nthr.plugin_policy import PLUGINS_ENV_VAR
 from verl_nthr.supported import RANGES, is_supported, requirement, versions
 
 INSTALL_VERL = f'pip install "{requirement("verl")}"'
@@ -112,14 +112,14 @@ def _plugin_checks() -> list[Check]:
             Check(f"entry point {name}", "", installed, "installed" if installed else "not installed", REINSTALL)
         )
         if not allowed[name]:
-            value = os.environ[POLICY]
+            value = os.environ[PLUGINS_ENV_VAR]
             checks.append(
                 Check(
-                    f"{POLICY} for {name}",
+                    f"{PLUGINS_ENV_VAR} for {name}",
                     "",
                     False if needed else None,
                     f"{value!r} does not let verl load it",
-                    f"unset {POLICY}, or set it to {','.join(PLUGINS)}",
+                    f"unset {PLUGINS_ENV_VAR}, or set it to {','.join(PLUGINS)}",
                 )
             )
     return checks
@@ -147,7 +147,7 @@ def _process_checks(where: str, found: Inspection) -> list[Check]:
 
 def _load_remedy(error: str | None) -> str:
     if error is None:
-        return f"unset {POLICY}, and install verl-nthr into the environment that runs verl"
+        return f"unset {PLUGINS_ENV_VAR}, and install verl-nthr into the environment that runs verl"
     return f"verl hides this error of a plugin: {error}"
 
 

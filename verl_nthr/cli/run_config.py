@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import inspect
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,30 +19,17 @@ from verl_nthr.text import label
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from verl_nthr.integration.config.validation import Report
+
 PACKAGED_CONFIG = ("pkg://verl_nthr.config", "nthr_trainer")
 """``--config-path`` and ``--config-name`` of this package's configuration."""
 
-DATA = ("data.train_files", "data.val_files")
-REWARD = "reward.custom_reward_function"
-MODEL = "actor_rollout_ref.model.path"
+REWARD, MODEL = "reward.custom_reward_function", "actor_rollout_ref.model.path"
 PATH_CHARACTERS = 500
-REQUIRED = ("actor_rollout_ref.rollout.name",)
-"""Keys without a default in verl's configuration that every run needs."""
 
 
 class RunConfigError(ValueError):
     """A configuration cannot be composed; the message says why."""
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What the checks of a configuration found."""
-
-    problems: list[str]
-    """Why the run cannot work, every reason."""
-
-    warnings: list[str]
-    """What verl and this package warn of."""
 
 
 def compose_run(overrides: Sequence[str], config_path: str, config_name: str) -> DictConfig:
@@ -61,7 +47,8 @@ def compose_run(overrides: Sequence[str], config_path: str, config_name: str) ->
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    from verl_nthr.integration.config.validation import whole_message
+    from verl_nthr.integration.config.nodes import RENAMED
+    from verl_nthr.integration.config.validation import reason
 
     GlobalHydra.instance().clear()
     try:
@@ -69,7 +56,8 @@ def compose_run(overrides: Sequence[str], config_path: str, config_name: str) ->
             config = compose(config_name, list(overrides))
         OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
-        raise RunConfigError(whole_message(error)) from error
+        renamed = [f"{old} is {new} now" for old, new in RENAMED.items() if any(old in each for each in overrides)]
+        raise RunConfigError("\n".join([reason(error), *renamed])) from error
     return config
 
 
@@ -80,66 +68,65 @@ def _config_source(config_path: str) -> AbstractContextManager[None]:
         return initialize_config_dir(config_path, version_base=None)
     if config_path.startswith("pkg://"):
         return initialize_config_module(config_path.removeprefix("pkg://").replace("/", "."), version_base=None)
-    module = f"verl.trainer.{config_path.strip('./').replace('/', '.')}"
-    if importlib.util.find_spec(module) is None:
+    if config_path.strip("./") != "config":
         raise RunConfigError(
             f"--config-path={config_path}: hydra looks for a relative path in the folder of verl.trainer; give an "
             "absolute one"
         )
-    return initialize_config_module(module, version_base=None)
+    return initialize_config_module("verl.trainer.config", version_base=None)
 
 
-def check(config: DictConfig) -> Findings:
+def check(config: DictConfig) -> Report:
     """Make verl's and this package's checks of a configuration."""
-    from verl_nthr.integration.config.validation import REFUSALS, SURPRISES, reason
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
 
-    found: list[str] = []
+    from verl_nthr.integration.config import validation
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            found.extend(_problems(config))
-        except (*REFUSALS, *SURPRISES) as error:
-            found.append(reason(error))
+            roles = need_reference_policy(config), need_critic(config)
+            caught.clear()  # they warn again below
+            report = validation.examine(config)
+            verls_check = inspect.unwrap(validate_config)
+            verls = validation.verls_problems(lambda config: verls_check(config, *roles), config)
+            problems = [*_found_late(config, has_critic=roles[1]), *report.problems, *verls]
+        except (*validation.REFUSALS, *validation.SURPRISES) as error:
+            report, problems = validation.Report([], []), [validation.reason(error)]
     said = [str(warning.message) for warning in caught if warning.category is UserWarning]
-    return Findings(list(dict.fromkeys(found)), list(dict.fromkeys(said)))
+    return validation.Report(list(dict.fromkeys(problems)), list(dict.fromkeys([*said, *report.warnings])))
 
 
-def _problems(config: DictConfig) -> Iterator[str]:
+def _found_late(config: DictConfig, *, has_critic: bool) -> Iterator[str]:
+    """What verl finds out when it has started Ray."""
     from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
-    from verl.trainer.ppo.utils import need_critic, need_reference_policy
 
-    from verl_nthr.integration.config.validation import problems
-
-    for key in REQUIRED:
-        if OmegaConf.is_missing(*_node(config, key)):
-            yield f"{key} is missing; set it"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        use_critic, use_reference_policy = need_critic(config), need_reference_policy(config)
+    if OmegaConf.is_missing(config.actor_rollout_ref.rollout, "name"):
+        yield "actor_rollout_ref.rollout.name is missing; set it"
     estimator = str(config.algorithm.adv_estimator)
     if estimator not in ADV_ESTIMATOR_REGISTRY:
         known = ", ".join(sorted(map(str, ADV_ESTIMATOR_REGISTRY)))
         yield f"algorithm.adv_estimator={label(estimator)}: verl knows no such estimator; use one of {known}"
-    if estimator == "gae" and not use_critic:
+    if estimator == "gae" and not has_critic:
         yield "algorithm.adv_estimator=gae: it needs a critic; set critic.enable=True, or use grpo"
-    yield from problems(config, use_reference_policy=use_reference_policy, use_critic=use_critic)
 
 
 def missing_files(config: DictConfig) -> Iterator[str]:
-    """What is not there of the local files that a run names, one a line."""
-    for key in DATA:
+    """What is not there of the local files that a run names, one per line."""
+    for key in ("data.train_files", "data.val_files"):
         value = _value(config, key)
         for path in value if isinstance(value, ListConfig) else [value]:
-            if path and _is_local(str(path)) and not _is_file(str(path)):
+            if path and "://" not in str(path) and not _is_file(str(path)):
                 shown = label(str(path), PATH_CHARACTERS)
                 yield f"{key}: {shown} does not exist; docs/recipes.md says how the data are prepared"
-    path, name = (_value(config, f"{REWARD}.{part}") for part in ("path", "name"))
-    if path and _is_local(str(path)):
-        yield from _missing_function(os.path.expanduser(str(path)), name)
+    path, name = str(_value(config, f"{REWARD}.path") or ""), _value(config, f"{REWARD}.name")
+    if path and "://" not in path:
+        yield from _missing_function(path, name)
     model = str(_value(config, MODEL))
     if model.startswith(("/", "~", "./", "../")) and not _is_file(f"{model}/config.json"):
         shown = label(model, PATH_CHARACTERS)
-        yield f"{MODEL}: {shown} is no folder with a config.json; give a model's folder, or its name on the Hub"
+        yield f"{MODEL}: {shown} is not a folder with a config.json; give a model's folder, or its name on the Hub"
 
 
 def _value(config: DictConfig, key: str) -> Any:
@@ -156,7 +143,7 @@ def _missing_function(path: str, name: str) -> Iterator[str]:
         yield f"{REWARD}.path: {file} does not exist"
         return
     try:
-        module = ast.parse(Path(path).read_bytes())
+        module = ast.parse(Path(path).expanduser().read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         yield f"{REWARD}.path: {file} cannot be read as Python: {error}"
         return
@@ -166,14 +153,5 @@ def _missing_function(path: str, name: str) -> Iterator[str]:
 
 
 def _is_file(path: str) -> bool:
-    """False also for what can be no path, at which :class:`pathlib.Path` raises."""
+    """False also for what cannot be a path, at which :class:`pathlib.Path` raises."""
     return os.path.isfile(os.path.expanduser(path))
-
-
-def _is_local(path: str) -> bool:
-    return "://" not in path
-
-
-def _node(config: DictConfig, key: str) -> tuple[DictConfig, str]:
-    parent, _, name = key.rpartition(".")
-    return OmegaConf.select(config, parent), name

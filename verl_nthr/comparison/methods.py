@@ -13,11 +13,11 @@ from verl_nthr.influence.batch import batch_influence
 from verl_nthr.influence.selection import success_rates
 from verl_nthr.integration.base_advantage import share_of_kept
 from verl_nthr.integration.config.estimators import BASES, DR_GRPO, ESTIMATORS, Estimator
-from verl_nthr.integration.config.options import NTHROptions
+from verl_nthr.integration.config.options import AlgorithmOptions
 from verl_nthr.integration.functions import advantages
 from verl_nthr.weighting import WEIGHTINGS, Responses, Weighting
 
-OPTIONS = NTHROptions()
+OPTIONS = AlgorithmOptions()
 
 
 def parse_method(method: str) -> Estimator:
@@ -62,7 +62,7 @@ def token_advantages(
     """
     estimator = parse_method(method)
     base = _base(estimator.base, batch, record)
-    weighting = OPTIONS.weighting_rule(estimator.weighting)
+    weighting = OPTIONS.weighting(estimator.weighting)
     if weighting is None:
         return base, torch.zeros_like(batch.mask)
     weights = weighting.weights(_responses(weighting, base, batch, record, unembedding, seed))
@@ -100,9 +100,9 @@ def _responses(
             unembedding,
             bias=None,
             temperature=1.0,
-            beta=OPTIONS.beta,
-            vocabulary=OPTIONS.vocabulary,
-            anchor_includes_self=OPTIONS.anchor_includes_self,
+            beta=OPTIONS.nthr.beta,
+            vocabulary=OPTIONS.nthr.vocabulary,
+            anchor_includes_self=OPTIONS.nthr.anchor_includes_self,
             length_normalised=weighting.length_normalised,
         )
         mixed = influence.mixed[batch.group]

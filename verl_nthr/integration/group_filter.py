@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from verl_nthr.integration.config.options import ALL_CORRECT, HOMOGENEOUS, NTHROptions
+from verl_nthr.integration.config.options import ALL_CORRECT, HOMOGENEOUS, AlgorithmOptions
 
 if TYPE_CHECKING:
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
@@ -29,26 +29,28 @@ def _build_replay_buffer(
     wrapped: Callable[..., ReplayBuffer], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> ReplayBuffer:
     replay_buffer = wrapped(*args, **kwargs)
-    options = NTHROptions.from_config(trainer.config.algorithm)
-    if options.filter_groups != HOMOGENEOUS:
+    if "drop" not in (trainer.config.algorithm.get("filter_groups") or {}):
+        return replay_buffer
+    options = AlgorithmOptions.from_config(trainer.config.algorithm)
+    if options.filter_groups.drop != HOMOGENEOUS:
         narrow_filter(replay_buffer, options)
     return replay_buffer
 
 
-def narrow_filter(replay_buffer: ReplayBuffer, options: NTHROptions) -> None:
-    """Let one of verl's replay buffers drop only the groups that ``options.filter_groups`` names.
+def narrow_filter(replay_buffer: ReplayBuffer, options: AlgorithmOptions) -> None:
+    """Let one of verl's replay buffers drop only the groups that ``algorithm.filter_groups.drop`` names.
 
     Stands in for this buffer's ``_dapo_filtered_keys`` (0.9), through which verl asks which groups to drop before it
-    evicts, refills and counts. A group whose responses share a metric of at least ``options.reward_threshold`` is all
-    correct, one that shares a lower metric is all wrong.
+    evicts, refills and counts. A group whose responses share a metric of at least
+    ``algorithm.nthr.reward_threshold`` is all correct, one that shares a lower metric is all wrong.
     """
     homogeneous_groups = replay_buffer._dapo_filtered_keys
-    dropped_is_correct = options.filter_groups == ALL_CORRECT
+    dropped_is_correct = options.filter_groups.drop == ALL_CORRECT
 
     def filtered_keys(partition_id: str) -> tuple[set[str], Counter[float]]:
         uids, _ = homogeneous_groups(partition_id)
         metric = replay_buffer._dapo_classification_cache[partition_id]
-        dropped = {uid for uid in uids if (metric[uid] >= options.reward_threshold) == dropped_is_correct}
+        dropped = {uid for uid in uids if (metric[uid] >= options.nthr.reward_threshold) == dropped_is_correct}
         return dropped, Counter(metric[uid] for uid in dropped)
 
     replay_buffer._dapo_filtered_keys = filtered_keys

@@ -12,7 +12,7 @@ import wrapt
 from verl_nthr.integration.columns import CORRECT, read_columns
 from verl_nthr.integration.config.estimators import estimator_of
 from verl_nthr.integration.config.loss_options import LOSS_TERMS, PRESERVED, LossTerms
-from verl_nthr.integration.config.options import NTHROptions
+from verl_nthr.integration.config.options import AlgorithmOptions
 from verl_nthr.integration.groups import read_groups
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def update_actor(
     is_padding = torch.tensor([bool(tag.get("is_padding", False)) for tag in batch.tags])
     # the mean is at least 0 where the sum is
     preserved = (columns[base].masked_fill(~mask, 0.0).sum(dim=1) >= 0) & mask.any(dim=1) & ~is_padding
-    correct = read_groups(batch, NTHROptions.from_config(trainer.config.algorithm)).row_correct
+    correct = read_groups(batch, AlgorithmOptions.from_config(trainer.config.algorithm).nthr).row_correct
     rows = TensorDict({CORRECT: correct, PRESERVED: preserved}, batch_size=len(batch))
     # workers fetch the fields that the batch names
     batch.fields = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=rows).fields

@@ -15,7 +15,7 @@ import wrapt
 from torch import Tensor
 
 from verl_nthr.integration.columns import read_columns
-from verl_nthr.integration.config.options import NTHROptions
+from verl_nthr.integration.config.options import AlgorithmOptions
 from verl_nthr.integration.groups import read_groups
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def override_trainer_base(trainer_base: ModuleType) -> None:
 def _step_once(
     wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> KVBatchMeta:
-    if not trainer.config.algorithm.get("nthr"):
+    if not trainer.config.algorithm.get("lld_monitor"):
         return wrapped(*args, **kwargs)
     return step_once(wrapped, trainer, *args, **kwargs)
 
@@ -44,21 +44,22 @@ def step_once(
     timing_raw: dict[str, float],
     sample_batch_size: int,
 ) -> KVBatchMeta:
-    """verl's step; every ``algorithm.nthr.monitor_freq`` steps it is followed by a pass over the correct responses."""
+    """verl's step; every ``algorithm.lld_monitor.freq`` steps it is followed by a pass over the correct responses."""
     from verl.utils.debug import marked_timer
 
     batch = verl_step(metrics, timing_raw, sample_batch_size)
-    options = NTHROptions.from_config(trainer.config.algorithm)
-    is_due = options.monitor_freq > 0 and trainer.global_steps % options.monitor_freq == 0
+    options = AlgorithmOptions.from_config(trainer.config.algorithm)
+    freq = options.lld_monitor.freq
+    is_due = freq > 0 and trainer.global_steps % freq == 0
     if is_due and trainer.config.trainer.critic_warmup <= trainer.global_steps:
         with marked_timer("lld_monitor", timing_raw):
             metrics.update(measure(trainer, batch, options))
     return batch
 
 
-def measure(trainer: PPOTrainer, batch: KVBatchMeta, options: NTHROptions) -> dict[str, float]:
+def measure(trainer: PPOTrainer, batch: KVBatchMeta, options: AlgorithmOptions) -> dict[str, float]:
     """Run the actor's log-prob pass once more over the batch's correct responses and compare; {} if there are none."""
-    is_correct = read_groups(batch, options).row_correct.tolist()
+    is_correct = read_groups(batch, options.nthr).row_correct.tolist()
     multiple = _batch_multiple(trainer.config, max(trainer.actor_rollout_wg._dispatch_info["actor"]) + 1)
     chosen = rows_of_pass(is_correct, multiple)
     if not chosen:
@@ -77,7 +78,7 @@ def measure(trainer: PPOTrainer, batch: KVBatchMeta, options: NTHROptions) -> di
     new = response_from_nested(columns["log_probs"], mask)
     change = (new.values() - columns["old_log_probs"].values()) * mask.values()
     delta = torch.stack([tokens.sum() for tokens in change.split(mask.offsets().diff().tolist())])
-    return displacement_metrics(delta[: sum(is_correct)], options.monitor_epsilon)
+    return displacement_metrics(delta[: sum(is_correct)], options.lld_monitor.epsilon)
 
 
 def rows_of_pass(is_correct: Sequence[bool], multiple: int) -> list[int]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from verl_nthr.integration import alerts, base_advantage, dump
 from verl_nthr.integration.columns import CORRECT, read_columns
 from verl_nthr.integration.config.estimators import estimator_of
-from verl_nthr.integration.config.options import REWARD_METRIC, NTHROptions
+from verl_nthr.integration.config.options import REWARD_METRIC, AlgorithmOptions
 from verl_nthr.integration.groups import read_groups
 from verl_nthr.integration.metrics import step_metrics
 from verl_nthr.integration.nonfinite import NonFiniteGroups
@@ -59,7 +59,7 @@ def compute_old_log_prob(
     import transfer_queue as tq
     from tensordict import TensorDict
 
-    options = NTHROptions.from_config(trainer.config.algorithm)
+    options = AlgorithmOptions.from_config(trainer.config.algorithm).nthr
     groups = read_groups(batch, options)
     response = TensorDict({RESPONSE: groups.response}, batch_size=len(batch))
     tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=response)
@@ -114,8 +114,9 @@ class Step:
         estimator = estimator_of(trainer.config)
         assert estimator is not None
         self.trainer, self.estimator = trainer, estimator
-        self.options = NTHROptions.from_config(trainer.config.algorithm)
-        self.weighting = self.options.weighting_rule(estimator.weighting)
+        self.algorithm = AlgorithmOptions.from_config(trainer.config.algorithm)
+        self.options = self.algorithm.nthr
+        self.weighting = self.algorithm.weighting(estimator.weighting)
         self.groups = read_groups(batch, self.options)
         self.metrics: dict[str, float] = {}
         self._nonfinite = NonFiniteGroups(self.groups, trainer.global_steps, self.options.on_nonfinite)
@@ -127,7 +128,7 @@ class Step:
 
         def advantage(data: DataProto, **arguments: Any) -> DataProto:
             data.batch[CORRECT] = self.groups.row_correct
-            rule = self.options.rule(self.estimator.base)
+            rule = self.algorithm.rule(self.estimator.base)
             unrewarded = self._nonfinite.in_rewards(data.batch["token_level_rewards"])
             if rule is not None and rule.binary and self.options.metric == REWARD_METRIC:
                 scores = data.batch["rm_scores"][~unrewarded].sum(-1)
@@ -138,7 +139,7 @@ class Step:
             without = self._nonfinite.in_base(advantages, self.estimator.base)
             if without.any():
                 data.batch["returns"] = advantages = advantages.masked_fill(without[:, None], 0.0)
-            if rule is not None and rule.drops_rows and self.options.denominator == "kept":
+            if rule is not None and rule.drops_rows and self.algorithm.loss_denominator == "kept_tokens":
                 loss_agg_mode = self.trainer.config.actor_rollout_ref.actor.loss_agg_mode
                 share = base_advantage.share_of_kept(advantages, mask, loss_agg_mode)
                 self.metrics["nthr/kept_share"] = share

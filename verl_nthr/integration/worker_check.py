@@ -20,7 +20,7 @@ import wrapt
 
 from verl_nthr.integration.config.estimators import estimator_of
 from verl_nthr.integration.config.loss_options import LossTerms
-from verl_nthr.plugin_policy import POLICY, lets_load
+from verl_nthr.plugin_policy import PLUGINS_ENV_VAR, lets_load
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
@@ -161,9 +161,9 @@ def overridden(engine: type[BaseEngine]) -> list[str]:
 
 
 def _why_not_loaded() -> str:
-    value = os.environ.get(POLICY)
+    value = os.environ.get(PLUGINS_ENV_VAR)
     if not lets_load(value or "auto", "nthr"):
-        return f"{POLICY}={value} in its environment does not let verl load it; unset that there, or add nthr to it"
+        return f"{PLUGINS_ENV_VAR}={value} in its environment does not let verl load it; unset it there, or add nthr"
     try:
         importlib.import_module(PLUGIN)
     except Exception as error:  # noqa: BLE001 - verl hides it, whatever it is

@@ -1,141 +1,129 @@
-"""Which estimators, options and settings of verl do not go together."""
+"""Estimators, options and settings that do not go together, and options that do nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
 
-from omegaconf import DictConfig, OmegaConf
+from verl_nthr.advantages import RULES
+from verl_nthr.integration.config.estimators import ESTIMATORS
+from verl_nthr.integration.config.nodes import changed_options
+from verl_nthr.integration.config.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS
+from verl_nthr.integration.config.run import Caution, Findings, Problem, Run
+from verl_nthr.integration.config.settings import ACTOR, ROLLOUT
 
-from verl_nthr.advantages import RULES, AdvantageRule
-from verl_nthr.integration.config.estimators import DR_GRPO, ESTIMATORS, Estimator
-from verl_nthr.integration.config.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS, NTHROptions
-from verl_nthr.text import quoted
+NOTHING_LEFT = {("psr", "negative"), ("grpo_passk", "negative"), ("nsr", "positive")}
+"""Bases of one sign, and the weightings that remove advantages of that sign."""
 
-ONLY_SIGN = {"psr": "positive", "grpo_passk": "positive", "nsr": "negative"}
-"""Base advantages that are never of the other sign."""
-
-WEIGHED_SIGNS = {"nthr": "negative", "random": "negative", "positive": "negative", "negative": "positive"}
-"""Weightings that change advantages of one sign alone: the last two take them away."""
-
-ACTOR, FILTER = "actor_rollout_ref.actor", "algorithm.filter_groups"
-
-
-def refused(config: DictConfig, estimator: Estimator, options: NTHROptions) -> Iterator[str]:
-    """Why a run cannot be as it is set, one reason a line."""
-    name = config.algorithm.adv_estimator
-    named = ESTIMATORS[name]
-    if named.weighting is not None and options.weighting not in (None, named.weighting):
-        yield (
-            f"algorithm.nthr.weighting={options.weighting}: adv_estimator={name} is named for its weighting; leave the "
-            "option at null, or take an estimator that is named for its base, as adv_estimator=ngrpo"
-        )
-    if named.weighting is None and options.base not in (None, named.base):
-        yield (
-            f"algorithm.nthr.base={options.base}: adv_estimator={name} is named for its base; leave the option at "
-            "null, or take an estimator that is named for its weighting, as adv_estimator=nthr"
-        )
-    rule = RULES.get(estimator.base)
-    if rule is not None and rule.binary and config.algorithm.use_kl_in_reward:
-        yield (
-            f"algorithm.use_kl_in_reward=True: {estimator.base} looks at correctness alone, so that a penalty in the "
-            f"reward has no effect; set it to False and {ACTOR}.use_kl_loss=True"
-        )
-    if estimator.base == "ngrpo" and config.algorithm.use_kl_in_reward:
-        yield (
-            "algorithm.use_kl_in_reward=True: NGRPO compares rewards with the best one, "
-            "algorithm.nthr.ngrpo.max_reward; a penalty below 0 would exceed it; set it to False and "
-            f"{ACTOR}.use_kl_loss=True"
-        )
-    sign, weighed = ONLY_SIGN.get(estimator.base), WEIGHED_SIGNS.get(estimator.weighting or "")
-    if sign is not None and sign == weighed and not estimator.is_scored:
-        yield (
-            f"algorithm.nthr.weighting={estimator.weighting} takes away every advantage of base={estimator.base}, so "
-            "that nothing is learned; unset one of the two"
-        )
-    if estimator.is_scored and _loss_mode(config) == "geo_mean":
-        yield (
-            f"{ACTOR}.policy_loss.loss_mode=geo_mean: verl takes the mean of a response's advantages there, which "
-            f"undoes token weights; use vanilla, or gspo, which weighs every token by its own"
-        )
+USES: tuple[tuple[str, str, Callable[[Run], bool]], ...] = (
+    (r"nthr\.(base|weighting|on_nonfinite)", "an estimator of this package", lambda run: run.estimator is not None),
+    (
+        r"nthr\.(beta|vocabulary|anchor_includes_self|feature_device|token_dump_dir)",
+        "a weighting that scores tokens (nthr, random, thr)",
+        lambda run: run.is_scored,
+    ),
+    (r"nthr\.eta", "the weighting nthr or random", lambda run: run.weighting in ("nthr", "random")),
+    (r"thr\.rho", "the weighting thr", lambda run: run.weighting == "thr"),
+    ("loss_denominator", "psr, nsr or reinforce_rej", lambda run: run.base in ("psr", "nsr", "reinforce_rej")),
+    (r"lld_monitor\.epsilon", "lld_monitor.freq above 0", lambda run: run.is_monitored),
+    *(
+        (rf"{base}\..*", f"the base advantage {base}", lambda run, base=base: run.base == base)
+        for base in ("ngrpo", "w_reinforce", "s_grpo", "lens")
+    ),
+)
+"""Options below ``algorithm``, what they need to have an effect, and whether a run has that."""
 
 
-def questionable(config: DictConfig, estimator: Estimator, options: NTHROptions) -> Iterator[str]:
-    """What a run is warned about, one warning a line."""
-    sign, weighed = ONLY_SIGN.get(estimator.base), WEIGHED_SIGNS.get(estimator.weighting or "")
-    if sign is not None and weighed not in (None, sign):
-        yield (
-            f"algorithm.nthr.weighting={estimator.weighting}: without effect on base={estimator.base}, which has no "
-            f"{weighed} advantage; unset one of the two"
+def check_unused_options(run: Run) -> Findings:
+    """Warn of options that are set and do nothing."""
+    for key, value in changed_options(run.options):
+        for pattern, need, is_met in USES:
+            if re.fullmatch(pattern, key) and not is_met(run):
+                yield Caution(f"algorithm.{key}={value} has no effect here: it needs {need}; unset it")
+
+
+def check_estimator(run: Run) -> Findings:
+    """Compare the estimator with its options and with what goes into the reward."""
+    name, nthr, base = str(run.config.algorithm.adv_estimator), run.options.nthr, run.base
+    named = ESTIMATORS.get(name)
+    if named is None:
+        return
+    if named.weighting is not None and nthr.weighting not in (None, named.weighting):
+        yield Problem(
+            f"algorithm.nthr.weighting={nthr.weighting}: adv_estimator={name} is named for its weighting; set it to "
+            "null, or take an estimator that is named for its base, such as adv_estimator=ngrpo"
         )
-    if estimator.base in (DR_GRPO, *RULES) and not config.algorithm.norm_adv_by_std_in_grpo:
-        yield (
-            f"algorithm.norm_adv_by_std_in_grpo=False: without effect on the base advantage {estimator.base}; unset it"
+    if named.weighting is None and nthr.base not in (None, named.base):
+        yield Problem(
+            f"algorithm.nthr.base={nthr.base}: adv_estimator={name} is named for its base; set it to null, or take an "
+            "estimator that is named for its weighting, such as adv_estimator=nthr"
         )
-    if estimator.compares_group and config.actor_rollout_ref.rollout.full_determinism:
-        yield (
-            "actor_rollout_ref.rollout.full_determinism=True: verl 0.9 samples all responses of a prompt with one "
-            "seed, so that they are copies of each other, and no group is mixed; set it to False"
+    if (base, run.weighting) in NOTHING_LEFT:
+        yield Problem(f"algorithm.nthr.weighting={run.weighting} removes all advantages of base={base}; unset one")
+    if run.get("algorithm.use_kl_in_reward") and (base == "ngrpo" or (base in RULES and RULES[base].binary)):
+        why = "compares rewards with algorithm.ngrpo.max_reward" if base == "ngrpo" else "looks at correctness alone"
+        yield Problem(f"algorithm.use_kl_in_reward=True: {base} {why}; set it to False and {ACTOR}.use_kl_loss=True")
+
+
+def check_sampling(run: Run) -> Findings:
+    """Warn of responses that are copies of each other."""
+    if run.estimator is not None and run.estimator.compares_group and run.get(f"{ROLLOUT}.full_determinism"):
+        yield Caution(
+            f"{ROLLOUT}.full_determinism=True: verl 0.9 samples all responses of a prompt with one seed, so that they "
+            "are copies of each other and no group is mixed; set it to False"
         )
-    actor = OmegaConf.select(config, ACTOR)
-    clip = actor.clip_ratio_low, actor.clip_ratio_high, actor.clip_ratio_c
+
+
+def check_policy_loss(run: Run) -> Findings:
+    """Compare the policy loss with the advantages and with the loss terms."""
+    if run.is_scored and run.get(f"{ACTOR}.policy_loss.loss_mode") == "geo_mean":
+        yield Problem(
+            f"{ACTOR}.policy_loss.loss_mode=geo_mean: it averages the advantages of a response, which undoes token "
+            "weights; use vanilla or gspo"
+        )
+    clip = [run.get(f"{ACTOR}.clip_ratio_{part}") for part in ("low", "high", "c")]
     is_asymmetric = all(isinstance(value, int | float) for value in clip) and clip[0] < clip[1] and clip[2] > 3
-    if estimator.base == "ngrpo" and not is_asymmetric:
-        yield (
-            f"{ACTOR}.clip_ratio_low={actor.clip_ratio_low}, clip_ratio_high={actor.clip_ratio_high}, "
-            f"clip_ratio_c={actor.clip_ratio_c}: NGRPO's advantages come with an asymmetric clip and no dual clip; set "
-            f"them to 0.16, 0.24 and 1e9"
+    if run.base == "ngrpo" and not is_asymmetric:
+        yield Caution(
+            f"{ACTOR}.clip_ratio_low={clip[0]}, clip_ratio_high={clip[1]}, clip_ratio_c={clip[2]}: NGRPO needs an "
+            "asymmetric clip and no dual clip; set them to 0.16, 0.24 and 1e9"
+        )
+    prompts, mini_batch = run.get("data.train_batch_size"), run.get(f"{ACTOR}.ppo_mini_batch_size")
+    is_separate = run.get("trainer.v1.trainer_mode") == "separate_async"
+    batches = run.get("trainer.v1.separate_async.parameter_sync_step") if is_separate else 1
+    is_single = isinstance(prompts, int) and isinstance(mini_batch, int) and prompts < 2 * mini_batch
+    if run.terms.llds_coef > 0 and is_single and run.get(f"{ACTOR}.ppo_epochs") == batches == 1:
+        yield Caution(
+            f"{ACTOR}.policy_loss.llds_coef={run.terms.llds_coef}: before the only update of a step LLDS sees nothing "
+            f"but rounding noise; set {ACTOR}.ppo_mini_batch_size below data.train_batch_size={prompts}"
         )
 
 
-def refused_filters(config: DictConfig, options: NTHROptions) -> Iterator[str]:
-    """Why groups cannot be filtered as ``algorithm.nthr.filter_groups`` says, one reason a line."""
-    node = OmegaConf.select(config, FILTER, default=None)
-    if node is not None and not isinstance(node, Mapping):
-        yield f"{FILTER}={quoted(node)}: give options, as algorithm.filter_groups.enable=True"
-    if options.filter_groups == HOMOGENEOUS:
-        return
-    asked, verls = f"algorithm.nthr.filter_groups={options.filter_groups}", _verls_filter(config)
-    if verls.get("enable", False) and verls.get("metric") != options.metric:
-        yield (
-            f"{asked}: algorithm.filter_groups.metric={verls.get('metric')} and algorithm.nthr.metric={options.metric} "
-            "differ, and the first decides which groups are alike, the second which are correct; set both to the same"
+def check_filter(run: Run) -> Findings:
+    """Compare the group filter with verl's own, and with what the base advantage learns from."""
+    drop, node = run.options.filter_groups.drop, run.get("algorithm.filter_groups")
+    verls = node if isinstance(node, Mapping) else {}
+    asked, metric, is_enabled = f"algorithm.filter_groups.drop={drop}", run.options.nthr.metric, verls.get("enable")
+    if run.is_filtered and not is_enabled:
+        yield Caution(f"{asked} has no effect; set algorithm.filter_groups.enable=True")
+    if run.is_filtered and is_enabled and verls.get("metric") != metric:
+        yield Problem(
+            f"{asked}: algorithm.filter_groups.metric={verls.get('metric')} decides which groups are alike, and "
+            f"algorithm.nthr.metric={metric} which are correct; set both to the same"
         )
-    sampler = OmegaConf.select(config, "trainer.v1.sampler.custom_sampler", default=None) or {}
-    if sampler.get("path") and sampler.get("name"):
-        yield (
+    sampler = run.get("trainer.v1.sampler.custom_sampler") or {}
+    if run.is_filtered and sampler.get("path") and sampler.get("name"):
+        yield Problem(
             f"{asked}: trainer.v1.sampler.custom_sampler.path={sampler.path} filters by its own rules; set it to null, "
-            f"or algorithm.nthr.filter_groups={HOMOGENEOUS}"
+            f"or algorithm.filter_groups.drop={HOMOGENEOUS}"
         )
-
-
-def questionable_filters(config: DictConfig, estimator: Estimator | None, options: NTHROptions) -> Iterator[str]:
-    """What a run is warned about that filters groups, one warning a line."""
-    asked, is_enabled = f"algorithm.nthr.filter_groups={options.filter_groups}", _verls_filter(config).get("enable")
-    if options.filter_groups != HOMOGENEOUS and not is_enabled:
-        yield f"{asked} has no effect without algorithm.filter_groups.enable=True"
-    rule = options.rule(estimator.base) if estimator is not None else None
-    if rule is None or not is_enabled:
-        return
-    dropped = (ALL_WRONG, ALL_CORRECT) if options.filter_groups == HOMOGENEOUS else (options.filter_groups,)
-    lost = [kind for kind in dropped if getattr(rule, f"signal_of_{kind}")]
-    if lost:
-        yield (
-            f"{asked} with algorithm.filter_groups.enable=True drops groups that {estimator.base} learns from "
-            f"({', '.join(lost)}); set it to {_filter_for(rule)}"
-        )
-
-
-def _filter_for(rule: AdvantageRule) -> str:
-    if rule.signal_of_all_wrong and rule.signal_of_all_correct:
-        return "nothing, and algorithm.filter_groups.enable=False"
-    return ALL_CORRECT if rule.signal_of_all_wrong else ALL_WRONG
-
-
-def _verls_filter(config: DictConfig) -> Mapping[str, Any]:
-    node = OmegaConf.select(config, FILTER, default=None)
-    return node if isinstance(node, Mapping) else {}
-
-
-def _loss_mode(config: DictConfig) -> str:
-    return OmegaConf.select(config, f"{ACTOR}.policy_loss.loss_mode", default="vanilla")
+    rule = RULES.get(run.base)
+    if rule is not None and is_enabled:
+        learns = {ALL_WRONG: rule.learns_from_all_wrong, ALL_CORRECT: rule.learns_from_all_correct}
+        lost = [kind for kind in learns if learns[kind] and drop in (HOMOGENEOUS, kind)]
+        other = [f"drop={kind}" for kind in learns if not learns[kind]] or ["enable=False"]
+        if lost:
+            yield Caution(
+                f"{asked} drops groups that {run.base} learns from ({', '.join(lost)}); set "
+                f"algorithm.filter_groups.{other[0]}"
+            )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from verl_nthr.integration.config.nodes import read_options
 from verl_nthr.json_values import is_number
 from verl_nthr.text import quoted
 
@@ -23,7 +24,11 @@ NORMALIZERS = ("preserved", "all")
 
 @dataclass
 class LossTerms:
-    """Terms added to verl's policy loss; every field is a key below ``actor_rollout_ref.actor.policy_loss``."""
+    """Terms added to verl's policy loss; every field is a key below ``actor_rollout_ref.actor.policy_loss``.
+
+    Raises:
+        ValueError: a bad value, as ``name=value: use ...``.
+    """
 
     positive_nll_coef: float = 0.0
     """μ, coefficient of the negative log-likelihood of correct responses; 0 for none, 0.1 in VAPO."""
@@ -39,10 +44,9 @@ class LossTerms:
         for name in ("positive_nll_coef", "llds_coef"):
             value = getattr(self, name)
             if not is_number(value) or value < 0:
-                raise ValueError(f"{POLICY_LOSS}.{name}={quoted(value)}: use a finite number, 0 for none, as 0.1")
+                raise ValueError(f"{name}={quoted(value)}: use a finite number, 0 for none, such as 0.1")
         if self.llds_normalizer not in NORMALIZERS:
-            choices = ", ".join(NORMALIZERS)
-            raise ValueError(f"{POLICY_LOSS}.llds_normalizer={quoted(self.llds_normalizer)}: use one of {choices}")
+            raise ValueError(f"llds_normalizer={quoted(self.llds_normalizer)}: use one of {', '.join(NORMALIZERS)}")
 
     @property
     def is_active(self) -> bool:
@@ -54,9 +58,11 @@ class LossTerms:
         """From verl's ``policy_loss`` node; options that it does not have are at their defaults.
 
         Raises:
-            ValueError: a bad value.
+            NTHRConfigError: a bad value.
         """
-        return cls(**{name: policy_loss[name] for name in option_names() if name in policy_loss})
+        return read_options(
+            cls, {name: policy_loss[name] for name in option_names() if name in policy_loss}, POLICY_LOSS
+        )
 
 
 def option_names() -> list[str]:

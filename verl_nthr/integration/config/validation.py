@@ -1,9 +1,12 @@
-"""What this package cannot run with is refused on the driver, where verl checks its configuration."""
+"""Whether a run can work: every check, made before Ray starts, where verl checks its own configuration."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -12,15 +15,33 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from verl_nthr.integration.config import checks, loss_checks
+from verl_nthr.integration.config import combinations
 from verl_nthr.integration.config.loss_options import POLICY_LOSS, option_names
-from verl_nthr.integration.igrpo import options as igrpo_options
+from verl_nthr.integration.config.nodes import NTHRConfigError, unknown_option
+from verl_nthr.integration.config.options import OWN_KEYS
+from verl_nthr.integration.config.run import Caution, Findings, Problem, Run, read_run
+from verl_nthr.integration.config.settings import check_settings
+from verl_nthr.integration.config.versions import check_versions
+from verl_nthr.integration.igrpo.options import check_agent_loops
 
+OWN_CLASS = "verl_nthr.integration.policy_loss.PolicyLossConfig"
+VERLS_CLASS = "verl.workers.config.PolicyLossConfig"
 REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, NotImplementedError, ValueError)
-"""What OmegaConf, hydra and the checks raise at values that they look at."""
+"""What verl's checks and the reading of a configuration raise on purpose."""
 
 SURPRISES = (ArithmeticError, AttributeError, LookupError, TypeError)
-"""What verl's checks run into at others, as a text for a number."""
+"""What they run into at values of another type or shape."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the checks found."""
+
+    problems: list[str]
+    """Every reason why the run cannot work."""
+
+    warnings: list[str]
+    """What is odd about it."""
 
 
 def override_config(config_module: ModuleType) -> None:
@@ -31,44 +52,54 @@ def override_config(config_module: ModuleType) -> None:
 def _validate_config(
     wrapped: Callable[..., None], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    config = kwargs["config"] if "config" in kwargs else args[0]
-    # verl's own refusal of an option of the loss terms would name no way out, and it makes agent loops much later
-    loss_checks.check_loss_terms(config)
-    igrpo_options.check_agent_loops(config)
-    wrapped(*args, **kwargs)
-    checks.check_run(config)
+    arguments = inspect.signature(wrapped).bind(*args, **kwargs).arguments
+    check_run(arguments.pop("config"), lambda config: wrapped(config, **arguments))
 
 
-def problems(config: DictConfig, *, use_reference_policy: bool, use_critic: bool) -> Iterator[str]:
-    """Why a run cannot work, by verl's checks and this package's, one reason a line.
+def check_run(config: DictConfig, verls_check: Callable[[DictConfig], None] = lambda config: None) -> None:
+    """Check a whole configuration of ``verl.trainer.main_ppo``, and warn of what is odd.
 
-    ``verl.trainer.main_ppo`` stops at the first check that fails; here all are made. They warn as they do there.
+    Raises:
+        NTHRConfigError: this package cannot work so; the message lists every reason, with verl's first if it has one.
+        Exception: what ``verls_check`` raises, if that is the only reason.
     """
-    from verl.utils import config as verl_config
+    report = examine(config)
+    if report.problems:
+        problems = [*report.problems, *verls_problems(verls_check, config)]
+        raise NTHRConfigError("this run cannot work:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    for text in report.warnings:
+        warnings.warn(text, stacklevel=2)
+    verls_check(config)
 
-    of_terms = list(loss_checks.problems(config))
-    yield from of_terms
-    yield from igrpo_options.problems(config)
-    validate = inspect.unwrap(verl_config.validate_config)
+
+def examine(config: DictConfig) -> Report:
+    """Make this package's checks."""
+    run, unread = read_run(config)
+    found = [*unread, *_check_loss_class(run), *check_agent_loops(config), *combinations.check_unused_options(run)]
+    if run.takes_part:
+        found += [each for check in CHECKS for each in check(run)]
+    problems, cautions = ([str(each) for each in found if isinstance(each, kind)] for kind in (Problem, Caution))
+    return Report(problems, cautions)
+
+
+def verls_problems(verls_check: Callable[[DictConfig], None], config: DictConfig) -> list[str]:
+    """Why verl refuses a configuration, of which its own checks do not see the loss terms."""
+    copy = config.copy()
+    policy_loss = OmegaConf.select(copy, POLICY_LOSS, default=None)
+    if isinstance(policy_loss, Mapping):
+        OmegaConf.set_struct(policy_loss, False)
+        policy_loss._target_ = VERLS_CLASS
+        for name in option_names():
+            policy_loss.pop(name, None)
     try:
-        validate(_without_loss_terms(config) if of_terms else config, use_reference_policy, use_critic)
+        verls_check(copy)
     except (*REFUSALS, *SURPRISES) as error:
-        yield reason(error)
-    yield from checks.problems(config)
+        return [reason(error)]
+    return []
 
 
-def reason(error: Exception) -> str:
-    """Why a configuration is refused, from one of :data:`REFUSALS` or :data:`SURPRISES`."""
-    if isinstance(error, REFUSALS):
-        return whole_message(error)
-    return (
-        f"verl cannot read the configuration ({type(error).__name__}: {whole_message(error)}); is a value out of "
-        "range, of another type, or given where verl has options?"
-    )
-
-
-def whole_message(error: BaseException) -> str:
-    """The error's message and those of its causes, which hydra shows in a traceback only."""
+def reason(error: BaseException) -> str:
+    """The message of an error with those of its causes, which hydra shows in a traceback only."""
     messages: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -76,15 +107,45 @@ def whole_message(error: BaseException) -> str:
         if not any(text in message for message in messages):
             messages.append(text)
         cause = cause.__cause__
-    return "\n".join(messages)
+    text = "\n".join(messages)
+    if isinstance(error, REFUSALS):
+        return text
+    return (
+        f"verl cannot read the configuration ({type(error).__name__}: {text}); look for a value of another type or "
+        "out of range"
+    )
 
 
-def _without_loss_terms(config: DictConfig) -> DictConfig:
-    """A copy for verl's own checks, which know no loss terms."""
-    copy = config.copy()
-    policy_loss = OmegaConf.select(copy, POLICY_LOSS)
-    OmegaConf.set_struct(policy_loss, False)
-    policy_loss._target_ = loss_checks.VERLS_CLASS
-    for name in option_names():
-        policy_loss.pop(name, None)
-    return copy
+def _check_keys(run: Run) -> Findings:
+    """Refuse keys that verl does not have and that look like one of ours, misspelt."""
+    from verl.trainer.config import AlgoConfig, FilterGroupsConfig
+
+    for path, own, verls in (
+        ("algorithm", OWN_KEYS, AlgoConfig),
+        ("algorithm.filter_groups", ("drop",), FilterGroupsConfig),
+    ):
+        node = run.get(path)
+        for name in node if isinstance(node, Mapping) else ():
+            is_known = name in own or name in verls.__dataclass_fields__
+            if not is_known and difflib.get_close_matches(str(name), own, n=1):
+                yield Problem(unknown_option(path, str(name), node[name], list(own)))
+
+
+def _check_loss_class(run: Run) -> Findings:
+    """Name the class that knows the loss terms; verl's own refusal would not."""
+    node = run.get(POLICY_LOSS)
+    given = [name for name in option_names() if name in node] if isinstance(node, Mapping) else []
+    if given and node.get("_target_") == VERLS_CLASS:
+        yield Problem(f"{POLICY_LOSS}.{given[0]}={node[given[0]]}: add {POLICY_LOSS}._target_={OWN_CLASS}")
+
+
+CHECKS: tuple[Callable[[Run], Findings], ...] = (
+    _check_keys,
+    check_versions,
+    combinations.check_estimator,
+    combinations.check_sampling,
+    combinations.check_policy_loss,
+    combinations.check_filter,
+    check_settings,
+)
+"""Made where this package takes part."""

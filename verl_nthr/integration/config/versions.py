@@ -1,16 +1,12 @@
 """The installed versions, against :data:`verl_nthr.supported.RANGES`.
 
-verl is what this package changes: a run on another verl is refused. The other packages it only reads from, and a pass
-whose log-probs do not follow from what was read is an error in any case, so that a warning is enough.
+This package changes verl, so that a run on another verl is refused. From the others it only reads, and log-probs that
+do not follow from what was read are an error in any case: a warning is enough.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-
-from omegaconf import DictConfig, OmegaConf
-
+from verl_nthr.integration.config.run import Caution, Findings, Problem, Run
 from verl_nthr.supported import installed_version, is_supported, requirement
 
 
@@ -20,24 +16,15 @@ def is_verl_supported() -> bool:
     return installed is not None and is_supported("verl", installed)
 
 
-def refused() -> Iterator[str]:
-    """Why no run that asks for this package can work with the installed verl."""
+def check_versions(run: Run) -> Findings:
+    """Refuse another verl, and warn of other packages that the run uses outside of their ranges."""
     if not is_verl_supported():
-        version = installed_version("verl")
-        installed = "verl of an unknown version" if version is None else f"verl=={version}"
-        yield f"{installed} is installed; supported is {requirement('verl')}, so install one of those"
-
-
-def warn_of_untested(config: DictConfig) -> None:
-    """Warn of the other packages that a run uses outside of their ranges; Python shows each text once a process."""
+        found = installed_version("verl") or "of an unknown version"
+        yield Problem(f"verl {found} is installed; install {requirement('verl')}")
     used = ["torch", "transformers"]
-    used += ["vllm"] if OmegaConf.select(config, "actor_rollout_ref.rollout.name") == "vllm" else []
-    used += ["megatron-core"] if config.actor_rollout_ref.actor.strategy == "megatron" else []
+    used += ["vllm"] if run.get("actor_rollout_ref.rollout.name") == "vllm" else []
+    used += ["megatron-core"] if run.get("actor_rollout_ref.actor.strategy") == "megatron" else []
     for package in used:
         installed = installed_version(package)
         if installed is not None and not is_supported(package, installed):
-            warnings.warn(
-                f"{package}=={installed} is installed; verl-nthr was written for {requirement(package)}, and with "
-                "others only what fails is noticed",
-                stacklevel=1,
-            )
+            yield Caution(f"{package} {installed} is installed; only {requirement(package)} is tested")

@@ -1,11 +1,8 @@
-"""The options of iGRPO's agent loop, checked on the driver before Ray starts."""
+"""The options of iGRPO's agent loop, and the settings of verl that it needs."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -14,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from verl_nthr.integration.config.options import NTHRConfigError
-from verl_nthr.text import label, quoted
+from verl_nthr.integration.config.nodes import RENAMED, read_options
+from verl_nthr.integration.config.run import Caution, Findings, Problem
+from verl_nthr.text import quoted
 
 TARGET = "verl_nthr.integration.igrpo.agent_loop.IGRPO"
 LOOPS_FILE = "actor_rollout_ref.rollout.agent.agent_loop_config_path"
@@ -27,7 +25,7 @@ class DraftOptions:
     """Options of iGRPO; every field is a key beside ``_target_`` in the file of agent loops.
 
     Raises:
-        ValueError: a bad value, or an option of another type.
+        ValueError: a bad value, as ``name=value: use ...``.
     """
 
     drafts: int = 4
@@ -39,11 +37,11 @@ class DraftOptions:
 
     def __post_init__(self) -> None:
         if isinstance(self.drafts, bool) or not isinstance(self.drafts, int) or self.drafts < 1:
-            raise ValueError(f"igrpo: drafts={quoted(self.drafts)}: use a whole number from 1 on")
+            raise ValueError(f"drafts={quoted(self.drafts)}: use a whole number of at least 1")
         if _places(self.template) != {("prompt", "", None), ("draft", "", None)}:
             raise ValueError(
-                f"igrpo: template={quoted(self.template)}: use a text with {{prompt}} and {{draft}} in it, "
-                "and {{ and }} for other braces"
+                f"template={quoted(self.template)}: use a text with {{prompt}} and {{draft}} in it, and {{{{ and }}}} "
+                "for other braces"
             )
 
     def with_draft(self, prompt: str, draft: str) -> str:
@@ -55,46 +53,22 @@ class DraftOptions:
         """From an entry of the file of agent loops.
 
         Raises:
-            ValueError: an unknown option or a bad value.
+            NTHRConfigError: an unknown option or a bad value.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
-        values = {str(name): value for name, value in entry.items() if name not in ("name", "_target_")}
-        for name, value in values.items():
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"the options are {', '.join(known)}"
-                raise ValueError(f"igrpo: {label(name)}={quoted(value)} is no option; {hint}")
-        return cls(**values)
+        options = {str(name): value for name, value in entry.items() if name not in ("name", "_target_")}
+        return read_options(cls, options, "igrpo")
 
 
 def _places(template: Any) -> set[tuple[str, str | None, str | None]]:
-    """What stands between braces: name, format and conversion; empty for what is no template."""
+    """Name, format and conversion of what stands between braces; empty for what is not a template."""
     try:
         return {(name, *rest) for _, name, *rest in Formatter().parse(template) if name is not None}
     except (TypeError, ValueError):
         return set()
 
 
-def _settings_problems(config: DictConfig) -> Iterator[str]:
-    """Why a run cannot show drafts to its prompts, one reason a line."""
-    if not OmegaConf.select(config, "trainer.use_v1", default=True):
-        yield "trainer.use_v1=False: the legacy trainer spreads a group over processes; set trainer.use_v1=True"
-    prompt, response = config.data.max_prompt_length, config.data.max_response_length
-    if not isinstance(prompt, int) or not isinstance(response, int) or prompt <= response:
-        yield (
-            f"data.max_prompt_length={prompt} has no room for a prompt and a draft of data.max_response_length="
-            f"{response} tokens; raise it"
-        )
-    reward_model = config.reward.reward_model
-    if reward_model.enable and not reward_model.enable_resource_pool:
-        yield (
-            "reward.reward_model.enable=True: a colocated reward model judges nothing while responses are sampled; set "
-            "reward.reward_model.enable_resource_pool=True, or use a reward function"
-        )
-
-
-def problems(config: DictConfig) -> Iterator[str]:
-    """Why a run whose file of agent loops names iGRPO cannot work, one reason a line."""
+def check_agent_loops(config: DictConfig) -> Findings:
+    """Check a run whose file of agent loops names iGRPO."""
     path = OmegaConf.select(config, LOOPS_FILE, default=None)
     if not path:
         return
@@ -103,35 +77,41 @@ def problems(config: DictConfig) -> Iterator[str]:
     try:
         entries = OmegaConf.to_container(OmegaConf.load(resolve_config_path(path)))
     except (OSError, ValueError, RecursionError, OmegaConfBaseException, YAMLError) as error:
-        yield f"{LOOPS_FILE}={path} cannot be read ({error}); give a file of agent loops"
+        yield Problem(f"{LOOPS_FILE}={path} cannot be read ({error}); give a file of agent loops")
         return
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        yield f"{LOOPS_FILE}={path} is no list of agent loops, each with name and _target_"
+        yield Problem(f"{LOOPS_FILE}={path} is not a list of agent loops, each with name and _target_")
         return
     for entry in entries:
-        if entry.get("_target_") != TARGET:
-            continue
-        try:
-            DraftOptions.from_entry(entry)
-        except ValueError as error:
-            yield str(error)
-        yield from _settings_problems(config)
-        name, default = entry.get("name"), OmegaConf.select(config, DEFAULT_LOOP)
-        if default != name:
-            warnings.warn(
-                f"{DEFAULT_LOOP}={default}: only prompts whose agent_name is {name} get drafts; set it to {name} for "
-                "all of them",
-                stacklevel=4,
-            )
+        target = str(entry.get("_target_"))
+        if target in RENAMED:
+            yield Problem(f"{LOOPS_FILE}={path}: _target_={target} is {RENAMED[target]} now")
+        if target == TARGET:
+            yield from _check_entry(config, entry)
 
 
-def check_agent_loops(config: DictConfig) -> None:
-    """Check a whole training configuration whose file of agent loops names iGRPO.
-
-    Raises:
-        NTHRConfigError: it cannot work so; the message lists every reason.
-    """
-    found = list(problems(config))
-    if found:
-        path = OmegaConf.select(config, LOOPS_FILE)
-        raise NTHRConfigError(f"{LOOPS_FILE}={path} cannot work:\n" + "\n".join(f"  - {problem}" for problem in found))
+def _check_entry(config: DictConfig, entry: Mapping[str, Any]) -> Findings:
+    try:
+        DraftOptions.from_entry(entry)
+    except ValueError as error:
+        yield Problem(error)
+    if not OmegaConf.select(config, "trainer.use_v1", default=True):
+        yield Problem("trainer.use_v1=False: the legacy trainer spreads a group over processes; set it to True")
+    prompt, response = (OmegaConf.select(config, f"data.max_{part}_length") for part in ("prompt", "response"))
+    if not isinstance(prompt, int) or not isinstance(response, int) or prompt <= response:
+        yield Problem(
+            f"data.max_prompt_length={prompt} has no room for a prompt and a draft of data.max_response_length="
+            f"{response} tokens; raise it"
+        )
+    model = OmegaConf.select(config, "reward.reward_model", default=None) or {}
+    if model.get("enable") and not model.get("enable_resource_pool"):
+        yield Problem(
+            "reward.reward_model.enable=True: a colocated reward model cannot judge drafts while responses are "
+            "sampled; set reward.reward_model.enable_resource_pool=True, or use a reward function"
+        )
+    name, default = entry.get("name"), OmegaConf.select(config, DEFAULT_LOOP)
+    if default != name:
+        yield Caution(
+            f"{DEFAULT_LOOP}={default}: only prompts whose agent_name is {name} get drafts; set it to {name} for all "
+            "of them"
+        )
