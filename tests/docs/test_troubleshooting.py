@@ -35,5 +35,4 @@ def test_every_message_is_on_the_page(folder: str) -> None:
 
 def test_the_sources_are_read() -> None:
     assert "beta=…: use a real number, or -inf to select every token of a wrong answer" in said("verl_nthr/influence")
-    assert "FP8 is not covered yet; set it to null" in said("verl_nthr/integration")
-    assert "… has no effect without algorithm.filter_groups.enable=True" in said("verl_nthr/integration")
+    assert any(text.startswith("NTHR needs a linear output layer") for text in said("verl_nthr/integration"))

@@ -65,7 +65,7 @@ def test_options_of_omegaconf(node: dict[str, Any]) -> None:
 @fuzzed()
 @given(st.dictionaries(st.sampled_from([field.name for field in dataclasses.fields(LossTerms)]), scalars, max_size=3))
 def test_coefficients_of_loss_terms_are_finite_numbers(node: dict[str, Any]) -> None:
-    with may_refuse(ValueError):
+    with may_refuse(NTHRConfigError):
         terms = LossTerms.from_config(node)
         assert terms.positive_nll_coef * 0.0 == terms.llds_coef * 0.0 == 0.0
 
@@ -81,7 +81,7 @@ drafts = st.one_of(
 @fuzzed()
 @given(drafts)
 def test_a_template_shows_prompt_and_draft_as_they_are(entry: dict[str, Any]) -> None:
-    with may_refuse(ValueError):
+    with may_refuse(NTHRConfigError):
         message = DraftOptions.from_entry(entry).with_draft("the {prompt}", "the {draft}")
         assert "the {prompt}" in message
         assert "the {draft}" in message

@@ -28,7 +28,7 @@ WORKS = (
         ),
         ("reward.custom_reward_function.path=${algorithm}", "path: {'rollout_correction'.* does not exist"),
         ("reward.custom_reward_function.path=7", "path: 7 does not exist"),
-        (f"actor_rollout_ref.model.path=/{'x' * 5000}", "path: /x+… is no folder with a config.json"),
+        (f"actor_rollout_ref.model.path=/{'x' * 5000}", "path: /x+… is not a folder with a config.json"),
         ("distillation=48", "Config group override must be a string or a list. Got int"),
         ("trainer=7", r"verl cannot read the configuration .*'n_gpus_per_node'"),
         (f"+algorithm.{'x' * 5000}=1", "File name too long"),
