@@ -20,7 +20,7 @@ class THR(Weighting):
     length_normalised: ClassVar[bool] = True
 
     rho: float = 0.1
-    """ρ in (−1, 1): above 0 favours greedy accuracy, below 0 Pass@K; 0 keeps the dominant tokens as they are."""
+    """ρ in (−1, 1): above 0 favours greedy accuracy, below 0 Pass@K; 0 leaves the kept tokens as they are."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rho", check_rho(self.rho))

@@ -43,33 +43,37 @@ class NTHROptions:
     """Token weighting of an estimator that is named for its base; null for none."""
 
     beta: float = 1.0
-    """β of the threshold τ = β · min s̄⁺; ``-inf`` selects every token of a wrong answer in a mixed group."""
+    """β of the threshold τ = β · min s̄⁺; ``-inf`` eases every token of a wrong response in a mixed group. Where
+    min s̄⁺ < 0, a larger β eases more."""
 
     eta: str | float = "balanced"
-    """Factor of a selected token's advantage: ``balanced`` = 2·|0.5 − p|, ``p``, ``1-p``, or a number in [0, 1]."""
+    """Weight η of an eased token, by the group's success rate p: ``balanced`` = 2·|0.5 − p|, ``p``, ``1-p``, or a
+    number in [0, 1]."""
 
     vocabulary: str = "response"
-    """Coordinates of the prediction errors: ``response`` (the group's own token ids) or ``full``."""
+    """Coordinates of the prediction errors: ``response`` (V*, the ids in the group's responses) or ``full``."""
 
     anchor_includes_self: bool = True
-    """Whether s̄⁺ counts the influence of a correct response on itself."""
+    """True if an anchor s̄⁺ counts a correct response's influence on itself; the paper is ambiguous."""
 
     reward_threshold: float = 0.5
-    """A response is correct if its ``metric`` is at least this."""
+    """A response is correct if its ``metric`` is at least this; use 0 for rewards of ±1."""
 
     metric: str = REWARD_METRIC
-    """``reward`` is verl's unshaped score; any other name is an entry of the reward's extra info, such as ``acc``."""
+    """Decides correctness: ``reward`` is verl's score before any KL penalty; any other name is an entry of your reward
+    function's dict, such as ``acc``."""
 
     feature_device: str = "auto"
-    """Where hidden states wait for the end of the pass: ``device``, ``host``, or ``auto``, which is the device unless
-    they would take more than a tenth of its free memory."""
+    """Memory that holds the hidden states until the end of the pass: ``device``, ``host``, or ``auto`` (the device
+    unless they would take more than a tenth of its free memory)."""
 
     token_dump_dir: str | None = None
-    """Folder for ``<step>.jsonl`` with score, weight, log-prob and entropy of every response token; null for none."""
+    """Folder for ``<step>.jsonl`` with the score, weight, log-prob and entropy of every response token; null disables
+    the dump."""
 
     on_nonfinite: str = "fallback"
-    """What follows if a hidden state, log-prob, score, reward or base advantage is nan or infinite: ``fallback`` leaves
-    the prompt group without weights, or without advantages if one of the last two is at fault; ``raise`` stops."""
+    """Reaction to a hidden state, log-prob, score, reward or base advantage that is nan or infinite: ``fallback`` sets
+    the weights of its prompt group to 1, or its advantages to 0 for the last two; ``raise`` stops the run."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", check_beta(self.beta))
@@ -89,10 +93,11 @@ class NTHROptions:
 
 @dataclass(frozen=True)
 class MonitorOptions:
-    """The keys below ``algorithm.lld_monitor``; they serve every estimator."""
+    """The keys below ``algorithm.lld_monitor``, for every estimator."""
 
     freq: int = 0
-    """Every so many steps, score the correct responses once more after the update; 0 for never."""
+    """Every N steps, re-score the correct responses after the update to see how their likelihood changed; 0
+    disables."""
 
     epsilon: float = 0.0
     """ε of Definition 4.1: a correct response whose log-likelihood rises by less than this counts as lazy."""
@@ -105,11 +110,11 @@ class MonitorOptions:
 
 @dataclass(frozen=True)
 class FilterOptions:
-    """The key that this package adds below verl's ``algorithm.filter_groups``; it serves every estimator."""
+    """The key that this package adds to verl's ``algorithm.filter_groups``, for every estimator."""
 
     drop: str = HOMOGENEOUS
-    """Which groups verl's filter drops, where ``algorithm.filter_groups.enable`` switches it on: ``homogeneous`` is
-    verl's, ``all_correct`` keeps those that are all wrong, ``all_wrong`` those that are all correct."""
+    """Groups that verl's filter drops if ``algorithm.filter_groups.enable`` is set: ``homogeneous`` (both kinds, as in
+    verl), only ``all_correct`` or only ``all_wrong`` ones."""
 
     def __post_init__(self) -> None:
         _check_choice(self, "drop")
@@ -117,7 +122,7 @@ class FilterOptions:
 
 @dataclass(frozen=True)
 class AlgorithmOptions:
-    """Everything that this package reads below ``algorithm``: an attribute's path is its key's."""
+    """All options below ``algorithm``; the path of an attribute is the path of its key."""
 
     nthr: NTHROptions = field(default_factory=NTHROptions)
     """Options that all estimators share."""
@@ -138,8 +143,8 @@ class AlgorithmOptions:
     """Options of LENS."""
 
     loss_denominator: str = "kept_tokens"
-    """What the loss of psr, nsr and reinforce_rej is divided by: the tokens (with ``loss_agg_mode=seq-mean-...`` the
-    responses) that they keep, or ``all_tokens``."""
+    """Denominator of the loss of psr, nsr and reinforce_rej: ``kept_tokens`` (with ``loss_agg_mode=seq-mean-...`` the
+    kept responses) or ``all_tokens``, as in verl."""
 
     lld_monitor: MonitorOptions = field(default_factory=MonitorOptions)
     """Options of the likelihood monitor."""

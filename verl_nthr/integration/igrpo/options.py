@@ -29,11 +29,11 @@ class DraftOptions:
     """
 
     drafts: int = 4
-    """Drafts a prompt; ``actor_rollout_ref.rollout.n`` is the number of responses that are trained on."""
+    """Drafts per prompt; ``actor_rollout_ref.rollout.n`` is the number of responses to train on."""
 
     template: str = "{prompt}\n\nA previous attempt:\n{draft}\n\nSolve it again, and improve on this attempt."
-    """The last message with the draft in it, from ``{prompt}``, which is that message, and ``{draft}``. The default
-    wording is this package's."""
+    """New last message of the prompt, made from ``{prompt}`` (the original message) and ``{draft}``. The default
+    wording is ours, not the paper's."""
 
     def __post_init__(self) -> None:
         if isinstance(self.drafts, bool) or not isinstance(self.drafts, int) or self.drafts < 1:
