@@ -133,6 +133,7 @@ class BatchMeta:
     tags: list[dict[str, Any]]
     extra_info: dict[str, Any] = field(default_factory=dict)
     partition_id: str = "train"
+    fields: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
