@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.refusals import wrong_refusals
 from verl_nthr.demo.display import TrainingDisplay, step_line
 from verl_nthr.demo.metrics import MetricsTail, Step, parse_step, read_steps
 from verl_nthr.errors import InputError
@@ -38,23 +39,21 @@ def test_a_step() -> None:
     assert parse_step(line(0, {"critic/score/mean": 10**400, "x": 1}), "FILE:1").data == {"x": 1.0}
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "no JSON"),
-        ("[1]", "no 'step' and 'data'"),
-        ('{"step": 1}', "no 'step' and 'data'"),
-        ('{"step": "1", "data": {}}', "'step' has to be an integer"),
-        ('{"step": true, "data": {}}', "'step' has to be an integer"),
-        ('{"step": 1, "data": []}', "'data' an object"),
-        ("[" * 100_000, "no JSON"),
-        ('{"step": ' + "9" * 5000 + "}", "no JSON"),
-        ('{"step": 1' + "0" * 400 + ', "data": {}}', "'step' has to be an integer"),
-    ],
-)
-def test_wrong_lines(text: str, message: str) -> None:
-    with pytest.raises(InputError, match=f"^FILE:1.*{message}"):
-        parse_step(text, "FILE:1")
+def test_wrong_lines_are_named() -> None:
+    cases: list[tuple[str, tuple[str, ...]]] = [
+        ("{", ()),
+        ("[1]", ()),
+        ("[" * 100_000, ()),
+        ('{"step": ' + "9" * 5000 + "}", ()),
+        ('{"step": 1}', ("'data'",)),
+        ('{"data": {}}', ("'step'",)),
+        ('{"step": "1", "data": {}}', ("'step'", "integer", "'1'")),
+        ('{"step": true, "data": {}}', ("'step'", "integer", "True")),
+        ('{"step": 1' + "0" * 400 + ', "data": {}}', ("'step'",)),
+        ('{"step": 1, "data": []}', ("'data'", "[]")),
+    ]
+    tried = [(line, ("FILE:1", *facts)) for line, facts in cases]
+    assert wrong_refusals(lambda line: parse_step(line, "FILE:1"), tried) == []
 
 
 def test_following_a_growing_file(tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ def write_benchmark(path: Path, questions: int, data_source: str = "toy") -> Pat
 
 def answers(correct: list[int], samples: int = 1) -> list[Answer]:
     """Answers to as many questions, the first ``correct[i]`` of each question's samples right; all of 5 tokens."""
-    return [Answer(["…"] * samples, [5] * samples, [1.0] * right + [0.0] * (samples - right)) for right in correct]
+    return [
+        Answer(responses=["…"] * samples, tokens=[5] * samples, rewards=[1.0] * right + [0.0] * (samples - right))
+        for right in correct
+    ]
 
 
 def document(models: list[tuple[str, int | None, list[int], list[int]]], samples: int = 4) -> dict[str, Any]:

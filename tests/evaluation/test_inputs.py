@@ -51,7 +51,7 @@ def test_a_data_source_is_no_path(text: str, tmp_path: Path) -> None:
     name = read_benchmarks([both])[0].name
     out = tmp_path / "out"
     records = Records(out / "model" / f"{name}.sampled.jsonl", {})
-    records.append(Answer([text], [1], [1.0]))
+    records.append(Answer(responses=[text], tokens=[1], rewards=[1.0]))
     assert [path.parent for path in tmp_path.rglob("*.sampled.jsonl")] == [out / "model"]
     assert Records(out / "model" / f"{name}.sampled.jsonl", {}).answers == records.answers
 

@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from verl_nthr.errors import InputError
+from tests.refusals import wrong_refusals
 from verl_nthr.evaluation.records import Answer, Records
 
 MADE_WITH = {"model": "m"}
@@ -25,23 +23,20 @@ def test_answers_are_read(tmp_path: Path) -> None:
     assert Records(stored(tmp_path, ANSWER), MADE_WITH).answers == [Answer(**ANSWER)]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"tokens": None},
-        {"rewards": None},
-        {"rewards": [1.0]},
-        {"rewards": [1.0, 10**400]},
-        {"tokens": [1, "2"]},
-        {"x": 1},
-    ],
-)
-def test_damage_is_named(changes: dict[str, Any], tmp_path: Path) -> None:
-    path = stored(tmp_path, ANSWER, ANSWER | changes)
-    with pytest.raises(InputError, match="is damaged, its line 3 holds no responses; remove it"):
-        Records(path, MADE_WITH)
-
-
-def test_a_question_without_responses_is_damage(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="its line 2"):
-        Records(stored(tmp_path, {"responses": [], "tokens": [], "rewards": []}), MADE_WITH)
+def test_damage_is_named(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+        ({"tokens": None}, ("'tokens'", "None")),
+        ({"rewards": None}, ("'rewards'", "None")),
+        ({"rewards": [1.0]}, ("'rewards'",)),
+        ({"rewards": [1.0, 10**400]}, ("'rewards'[1]",)),
+        ({"tokens": [1, "2"]}, ("'tokens'[1]", "'2'")),
+        ({"x": 1}, ("'x'",)),
+        ({"responses": [], "tokens": [], "rewards": []}, ("at least one",)),
+    ]
+    assert (
+        wrong_refusals(
+            lambda changes: Records(stored(tmp_path, ANSWER, ANSWER | changes), MADE_WITH),
+            [(changes, ("answers.jsonl:3", "remove it", *facts)) for changes, facts in cases],
+        )
+        == []
+    )

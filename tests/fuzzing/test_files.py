@@ -22,10 +22,10 @@ from verl_nthr.errors import InputError
 from verl_nthr.evaluation.records import Records
 from verl_nthr.evaluation.settings import Settings
 from verl_nthr.evaluation.summary import summarise
-from verl_nthr.generation.jsonl import recover_lines
 from verl_nthr.generation.questions import Question, encode_prompt, read_questions
 from verl_nthr.heatmap.page import write_heatmap
 from verl_nthr.heatmap.report import print_report, to_json
+from verl_nthr.json_lines import recover_lines
 from verl_nthr.probe.rollouts import read_rollouts
 from verl_nthr.probe.stored import read_stored
 
@@ -144,7 +144,7 @@ def test_rollouts_have_a_reward_for_each_response(
             for rollout in read():
                 assert len(rollout.correct(0.5)) == len(rollout.responses)
                 assert all(isinstance(token, int) for response in rollout.responses for token in response)
-                json.dumps(rollout.to_json(), allow_nan=False)
+                json.dumps(rollout.model_dump(), allow_nan=False)
 
 
 @fuzzed()

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.refusals import wrong_refusals
 from tests.toy import make_tokenizer
 from verl_nthr.errors import InputError
 from verl_nthr.generation.questions import Question, encode_prompt, read_questions
@@ -19,14 +20,23 @@ ROW = {
 }
 
 
-@pytest.mark.parametrize(
-    "prompt",
-    [None, 7, "1+1=?", ["1+1=?"], [{"role": "user"}], [{"content": "x"}], [{"role": "user", "content": None}]],
-)
-def test_a_prompt_is_a_list_of_messages(prompt: Any, tmp_path: Path) -> None:
-    pd.DataFrame([ROW | {"prompt": prompt}]).to_parquet(tmp_path / "rows.parquet")
-    with pytest.raises(InputError, match=r"rows\.parquet, row 0: 'prompt' has to be a list of chat messages"):
+def test_rows_that_are_not_verls_are_named(tmp_path: Path) -> None:
+    def read(changes: dict[str, Any]) -> None:
+        pd.DataFrame([ROW | changes]).to_parquet(tmp_path / "rows.parquet")
         read_questions(tmp_path / "rows.parquet")
+
+    prompts: list[tuple[Any, str]] = [
+        (None, "'prompt'"),
+        (7, "'prompt'"),
+        ("1+1=?", "'prompt'"),
+        (["1+1=?"], "'prompt'[0]"),
+        ([{"role": "user"}], "'prompt'[0]['content']"),
+        ([{"content": "x"}], "'prompt'[0]['role']"),
+        ([{"role": "user", "content": None}], "'prompt'[0]['content']"),
+    ]
+    cases = [({"prompt": prompt}, fact) for prompt, fact in prompts]
+    cases += [({"reward_model": None}, "'reward_model'"), ({"reward_model": {"style": "x"}}, "'ground_truth'")]
+    assert wrong_refusals(read, [(changes, ("rows.parquet, row 0", fact)) for changes, fact in cases]) == []
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:

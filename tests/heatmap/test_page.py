@@ -94,7 +94,7 @@ def test_a_broken_dump_leaves_the_page_as_it_was(tmp_path: Path) -> None:
     page_of(tmp_path, record(), right(), title="earlier")
     before = (tmp_path / "page.html").read_text(encoding="utf-8")
     (tmp_path / "8.jsonl").write_text(json.dumps(record(step=8))[:-20], encoding="utf-8")
-    with pytest.raises(InputError, match=r"8\.jsonl:1 is no strict JSON"):
+    with pytest.raises(InputError, match=r"8\.jsonl:1 is no JSON"):
         write_heatmap([tmp_path / "7.jsonl", tmp_path / "8.jsonl"], tmp_path / "page.html", "later")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7.jsonl", "8.jsonl", "page.html"]

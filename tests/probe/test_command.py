@@ -116,7 +116,8 @@ def test_other_settings_are_refused(toy: ToyPaths, tmp_path: Path, capsys: pytes
     first = json.loads(questions.read_text().splitlines()[0])
     questions.write_text(json.dumps(first | {"delta": None}) + "\n")
     assert run_toy(toy, tmp_path) == 1
-    assert "belongs to other rollouts, or is damaged" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert all(fact in printed for fact in ("questions.jsonl:1", "'delta'", "None", "--out"))
     (tmp_path / "run.json").write_text("[" * 100_000)
     assert run_toy(toy, tmp_path) == 1
     assert "run.json is no JSON" in capsys.readouterr().err

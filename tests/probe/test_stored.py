@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.refusals import wrong_refusals
 from tests.toy import make_tokenizer
 from verl_nthr.errors import InputError
 from verl_nthr.generation.questions import Question
@@ -57,28 +58,30 @@ def test_token_dumps_need_no_data(tmp_path: Path) -> None:
     assert TOKENIZER.decode(group.prompt) == DUMP["prompt"]
 
 
-@pytest.mark.parametrize(
-    ("entries", "complaint"),
-    [
-        ((VERL, json.dumps(VERL)[:40]), r":2 is no JSON .*cut off"),
-        ((VERL, "[1]"), ":2 is no JSON object"),
-        (({**VERL, "score": 10**400},), ":1: 'score' has to be a finite number"),
-        ((VERL, "[" * 100_000), ":2 is no JSON"),
-        (('{"score": ' + "9" * 5000 + "}",), ":1 is no JSON"),
-        (({**DUMP, "token_ids": [1, None]},), "lists of integers"),
-        (({**DUMP, "mask": None},), "lists of integers"),
-        (({**VERL, "score": None},), ":1: 'score' has to be a finite number"),
-        (({**VERL, "score": float("nan")},), ":1: 'score' has to be a finite number"),
-        (({"input": "x", "score": 1.0},), "DATA has no prompt"),
-        (({"output": "x", "score": 1.0},), ":1 has no 'input'"),
-        (({**DUMP, "mask": [1, 0, 1]},), "single-turn"),
-        (({**DUMP, "uid": None},), "has no 'uid'"),
-        (("",), "is empty"),
-    ],
-)
-def test_bad_files_are_named(tmp_path: Path, entries: tuple[dict | str, ...], complaint: str) -> None:
-    with pytest.raises(InputError, match=complaint):
-        read_stored(write(tmp_path, *entries), TOKENIZER, QUESTIONS, 8)
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    cases: list[tuple[tuple[dict | str, ...], tuple[str, ...]]] = [
+        ((VERL, json.dumps(VERL)[:40]), (":2", "cut off")),
+        ((VERL, "[1]"), (":2",)),
+        ((VERL, "[" * 100_000), (":2",)),
+        (('{"score": ' + "9" * 5000 + "}",), (":1",)),
+        (({**VERL, "score": 10**400},), (":1", "'score'")),
+        (({**VERL, "score": None},), (":1", "'score'", "None")),
+        (({**VERL, "score": float("nan")},), (":1", "'score'", "finite", "nan")),
+        (({**VERL, "input": "x"},), (":1", "DATA", "'x'")),
+        (({"output": "x", "score": 1.0},), (":1", "'input'")),
+        (({**DUMP, "token_ids": [1, None]},), (":1", "'token_ids'[1]", "None")),
+        (({**DUMP, "mask": None},), (":1", "'mask'", "None")),
+        (({**DUMP, "mask": [1, 0, 1]},), (":1", "single-turn")),
+        (({**DUMP, "uid": None},), (":1", "'uid'", "None")),
+        (("",), ("is empty",)),
+    ]
+    assert (
+        wrong_refusals(
+            lambda entries: read_stored(write(tmp_path, *entries), TOKENIZER, QUESTIONS, 8),
+            [(entries, ("rollouts.jsonl", *facts)) for entries, facts in cases],
+        )
+        == []
+    )
 
 
 def test_verl_rollouts_need_the_data(tmp_path: Path) -> None:

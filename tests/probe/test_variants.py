@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from verl_nthr.probe.ranks import rank_correlation
+from verl_nthr.probe.spearman import spearman
 from verl_nthr.probe.variants import group_advantages, positive_only, select_most_harmful, select_random, spare
 
 RESPONSE = torch.tensor([0, 0, 1, 1, 1, 1, 2, 2, 2])
@@ -47,9 +47,9 @@ def test_exact_takes_the_most_harmful_candidates_of_the_group() -> None:
 
 
 def test_rank_correlation() -> None:
-    assert rank_correlation(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.1, 0.2, 0.3])) == pytest.approx(1.0)
-    assert rank_correlation(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([3.0, 2.0, 1.0])) == pytest.approx(-1.0)
+    assert spearman(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.1, 0.2, 0.3])) == pytest.approx(1.0)
+    assert spearman(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([3.0, 2.0, 1.0])) == pytest.approx(-1.0)
     # ranks 1, 2.5, 2.5, 4 and 2, 1, 3, 4
-    found = rank_correlation(torch.tensor([0.0, 1.0, 1.0, 2.0]), torch.tensor([5.0, 4.0, 6.0, 7.0]))
+    found = spearman(torch.tensor([0.0, 1.0, 1.0, 2.0]), torch.tensor([5.0, 4.0, 6.0, 7.0]))
     assert found == pytest.approx(3.0 / math.sqrt(4.5 * 5.0), rel=1e-6)
-    assert rank_correlation(torch.ones(3), torch.tensor([1.0, 2.0, 3.0])) is None
+    assert spearman(torch.ones(3), torch.tensor([1.0, 2.0, 3.0])) is None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from verl_nthr.errors import InputError
-from verl_nthr.json_values import is_integer, is_number
+from pydantic import OnErrorOmit
+
+from verl_nthr.json_lines import Integer, Record, check_record, parse_line
 
 REWARD = "critic/score/mean"
 SELECTED = "nthr/selected_fraction"
@@ -49,6 +49,11 @@ class Step:
         return self.data.get(f"timing_s/{phase}", 0.0)
 
 
+class _Line(Record):
+    step: Integer
+    data: dict[str, OnErrorOmit[float]]
+
+
 def parse_step(line: str, where: str) -> Step:
     """One line of the file; entries that are no finite numbers are left out.
 
@@ -59,16 +64,8 @@ def parse_step(line: str, where: str) -> Step:
     Raises:
         InputError: no JSON object with an integer ``step`` and an object ``data``.
     """
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is no JSON ({error}); was the file written by verl's file logger?") from error
-    if not isinstance(entry, dict) or "step" not in entry or "data" not in entry:
-        raise InputError(f"{where} has no 'step' and 'data'; was the file written by verl's file logger?")
-    number, data = entry["step"], entry["data"]
-    if not is_integer(number) or not isinstance(data, dict):
-        raise InputError(f"{where}: 'step' has to be an integer and 'data' an object")
-    return Step(number, {name: float(value) for name, value in data.items() if is_number(value)})
+    found = check_record(_Line, parse_line(line, where), where, "was the file written by verl's file logger?")
+    return Step(found.step, found.data)
 
 
 def read_steps(path: Path) -> list[Step]:

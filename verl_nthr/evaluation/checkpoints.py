@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from verl_nthr.errors import InputError
-from verl_nthr.generation.jsonl import parse_line
+from verl_nthr.json_lines import parse_line
 
 MERGED = "merged"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")

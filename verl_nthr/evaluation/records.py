@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, model_validator
+
 from verl_nthr.errors import InputError
-from verl_nthr.generation.jsonl import append_line, recover_lines
-from verl_nthr.json_values import is_integer, is_number, is_string, list_of
+from verl_nthr.json_lines import Integer, Record, append_line, check_record, recover_lines
+
+DAMAGED = "the file is damaged, remove it"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The responses to one question."""
+class Answer(Record):
+    """The responses to one question, of which there is at least one."""
+
+    model_config = ConfigDict(extra="forbid")
 
     responses: list[str]
     """Text, without special tokens."""
 
-    tokens: list[int]
+    tokens: list[Integer]
     """Length of each response, with the end-of-sequence token."""
 
     rewards: list[float]
     """One a response."""
 
-
-CHECKS = {"responses": list_of(is_string), "tokens": list_of(is_integer), "rewards": list_of(is_number)}
+    @model_validator(mode="after")
+    def _has_all_of_each_response(self) -> Answer:
+        if not len(self.responses) == len(self.tokens) == len(self.rewards) > 0:
+            raise ValueError("as many 'tokens' and 'rewards' as 'responses' are wanted, at least one")
+        return self
 
 
 class Records:
@@ -53,15 +59,12 @@ class Records:
         if differ:
             raise InputError(f"--out: {path} was made with {', '.join(differ)}; pass another --out, or remove it")
         for number, line in enumerate(lines[1:], start=2):
-            right = line.keys() == CHECKS.keys() and all(check(line[name]) for name, check in CHECKS.items())
-            if not right or len({0, *map(len, line.values())}) != 2:
-                raise InputError(f"--out: {path} is damaged, its line {number} holds no responses; remove it")
-            self.answers.append(Answer(**line))
+            self.answers.append(check_record(Answer, line, f"--out: {path}:{number}", DAMAGED))
 
     def append(self, answer: Answer) -> None:
         """Store the next question's."""
         if not self._path.is_file() or self._path.stat().st_size == 0:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             append_line(self._path, self._made_with)
-        append_line(self._path, vars(answer))
+        append_line(self._path, answer.model_dump())
         self.answers.append(answer)

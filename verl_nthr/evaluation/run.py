@@ -194,7 +194,7 @@ def _new_answers(
         ]
         rewards = reward.score([answers.question for answers in answered], texts)
         for answers, text, scores in zip(answered, texts, rewards, strict=True):
-            yield Answer(text, [len(response) for response in answers.responses], scores)
+            yield Answer(responses=text, tokens=[*map(len, answers.responses)], rewards=scores)
 
 
 def _engine(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verl_nthr.errors import InputError
-from verl_nthr.json_values import is_string, list_of
+from verl_nthr.json_lines import Record, check_record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -77,16 +77,28 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: Question) -> lis
     return tokenizer.encode(text, add_special_tokens=False)
 
 
-def _is_message(message: Any) -> bool:
-    return isinstance(message, dict) and is_string(message.get("role")) and message.get("content") is not None
+class _Message(Record):
+    role: str
+    content: str | list[Any]
+
+
+class _RewardModel(Record):
+    ground_truth: Any
+
+
+class _Row(Record):
+    data_source: Any
+    prompt: list[_Message]
+    reward_model: _RewardModel
 
 
 def _question(path: Path, index: int, row: dict[str, Any]) -> Question:
-    prompt, reward_model, extra_info = row["prompt"], row["reward_model"], row.get("extra_info")
-    if not list_of(_is_message)(prompt):
-        raise InputError(f"{path}, row {index}: 'prompt' has to be a list of chat messages with role and content")
-    if not isinstance(reward_model, dict) or "ground_truth" not in reward_model:
-        raise InputError(f"{path}, row {index}: 'reward_model' has no 'ground_truth'")
-    messages = [dict(message) for message in prompt]
-    extra_info = dict(extra_info) if isinstance(extra_info, dict) else {}
-    return Question(index, messages, str(row["data_source"]), reward_model["ground_truth"], extra_info)
+    found = check_record(_Row, row, f"{path}, row {index}", "verl's 'prompt' is a list of chat messages")
+    extra_info = row.get("extra_info")
+    return Question(
+        index=index,
+        prompt=[dict(message) for message in row["prompt"]],
+        data_source=str(found.data_source),
+        ground_truth=found.reward_model.ground_truth,
+        extra_info=dict(extra_info) if isinstance(extra_info, dict) else {},
+    )

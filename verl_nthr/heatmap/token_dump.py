@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated
+
+from pydantic import Field, model_validator
 
 from verl_nthr.errors import InputError
-from verl_nthr.json_values import is_integer, is_number, is_string, list_of
+from verl_nthr.json_lines import Integer, Record, check_record, parse_line
 from verl_nthr.text import label, quoted
 
 SCHEMA = 2
@@ -18,18 +18,20 @@ STEP = re.compile(r"0|[1-9][0-9]*")
 LARGEST = 3.4028234663852886e38
 """Of a float32, which is what the trainer computes with."""
 
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+PER_TOKEN = ("token_ids", "mask", "log_probs", "entropies", "scores", "weights")
 
-@dataclass(frozen=True)
-class Response:
+
+class Response(Record):
     """One response; the lists have one entry a response token."""
 
-    step: int
+    step: Integer
     """Training step."""
 
     uid: str
     """Prompt group."""
 
-    response_index: int
+    response_index: Integer
     """Position in the group."""
 
     prompt: str
@@ -41,41 +43,49 @@ class Response:
     tokens: list[str]
     """Each token decoded by itself."""
 
-    token_ids: list[int]
+    token_ids: list[Integer]
     """Ids in the vocabulary."""
 
-    mask: list[int]
+    mask: list[Annotated[int, Field(ge=0, le=1)]]
     """1 where the model is trained on the token, else 0."""
 
-    log_probs: list[float | None]
+    log_probs: list[Number | None]
     """Under the policy before the step."""
 
-    entropies: list[float | None]
+    entropies: list[Number | None]
     """Of the next-token distribution that the token was sampled from, in nats."""
 
-    scores: list[float | None]
+    scores: list[Number | None]
     """NTHR's s; None where it was not scored."""
 
-    weights: list[float]
+    weights: list[Number]
     """Factor of the advantage; with NTHR 1, or η on the tokens spared."""
 
-    reward: float
+    reward: Number
     """Of the whole response."""
 
     correct: bool
     """Whether the response counts as correct."""
 
-    advantage: float
+    advantage: Number
     """GRPO's, before the weights."""
 
-    tau: float | None
+    tau: Number | None
     """The group's threshold; None if the group is not mixed, or without a threshold (β = −∞)."""
 
-    eta: float | None
+    eta: Number | None
     """The group's weight of spared tokens; None if the group is not mixed, or the weighting has no η."""
 
-    success_rate: float
+    success_rate: Number
     """Fraction of the group's responses that are correct."""
+
+    @model_validator(mode="after")
+    def _has_one_entry_a_token(self) -> Response:
+        for name in PER_TOKEN:
+            entries = len(getattr(self, name))
+            if entries != len(self.tokens):
+                raise ValueError(f"{name!r} has {entries} entries for {len(self.tokens)} tokens")
+        return self
 
     def spared(self, index: int) -> bool:
         """Whether the token's penalty is reduced."""
@@ -142,60 +152,14 @@ def parse_response(line: str, where: str) -> Response:
         where: names file and line in errors.
 
     Raises:
-        InputError: no strict JSON, another schema, a key missing or of the wrong type, or lists of unequal length.
+        InputError: no JSON object, another schema, a key missing or of the wrong type, or lists of unequal length.
     """
-    try:
-        record = json.loads(line, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is no strict JSON ({error}); the file may be cut off or not a token dump") from error
-    if not isinstance(record, dict) or "schema" not in record:
+    record = parse_line(line, where)
+    if "schema" not in record:
         raise InputError(f"{where} has no 'schema': it is not a token dump")
     if record["schema"] != SCHEMA:
         raise InputError(
             f"{where} has schema {quoted(record['schema'], 60)}, this version reads {SCHEMA}: use the version of "
             "verl-nthr that wrote it, or dump again"
         )
-    for name, (right, wanted) in CHECKS.items():
-        if name not in record:
-            raise InputError(f"{where} has no {name!r}")
-        if not right(record[name]):
-            raise InputError(f"{where}: {name!r} has to be {wanted}, it is {quoted(record[name], 60)}")
-    for name in PER_TOKEN:
-        if len(record[name]) != len(record["tokens"]):
-            raise InputError(f"{where}: {name!r} has {len(record[name])} entries for {len(record['tokens'])} tokens")
-    return Response(**{field.name: record[field.name] for field in fields(Response)})
-
-
-def _is_number(value: Any) -> bool:
-    return is_number(value, LARGEST)
-
-
-def _is_optional_number(value: Any) -> bool:
-    return value is None or _is_number(value)
-
-
-CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "step": (is_integer, "an integer"),
-    "uid": (is_string, "a string"),
-    "response_index": (is_integer, "an integer"),
-    "prompt": (is_string, "a string"),
-    "response": (is_string, "a string"),
-    "tokens": (list_of(is_string), "a list of strings"),
-    "token_ids": (list_of(is_integer), "a list of integers"),
-    "mask": (list_of(lambda value: is_integer(value) and value in (0, 1)), "a list of 0 and 1"),
-    "log_probs": (list_of(_is_optional_number), "a list of numbers and nulls"),
-    "entropies": (list_of(_is_optional_number), "a list of numbers and nulls"),
-    "scores": (list_of(_is_optional_number), "a list of numbers and nulls"),
-    "weights": (list_of(_is_number), "a list of numbers"),
-    "reward": (_is_number, "a number"),
-    "correct": (lambda value: isinstance(value, bool), "true or false"),
-    "advantage": (_is_number, "a number"),
-    "tau": (_is_optional_number, "a number or null"),
-    "eta": (_is_optional_number, "a number or null"),
-    "success_rate": (_is_number, "a number"),
-}
-PER_TOKEN = ("token_ids", "mask", "log_probs", "entropies", "scores", "weights")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    return check_record(Response, record, where)

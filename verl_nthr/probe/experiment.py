@@ -10,9 +10,9 @@ from torch import Tensor
 from verl_nthr.influence import NTHRResult, nthr_weights
 from verl_nthr.probe.gwhes import gwhes
 from verl_nthr.probe.policy import Policy, TokenRecord
-from verl_nthr.probe.ranks import rank_correlation
 from verl_nthr.probe.rollouts import Rollout
 from verl_nthr.probe.settings import Settings
+from verl_nthr.probe.spearman import spearman
 from verl_nthr.probe.true_effect import TrueEffect
 from verl_nthr.probe.update import InitialWeights, likelihood_change
 from verl_nthr.probe.variants import group_advantages, positive_only, select_most_harmful, select_random, spare
@@ -117,9 +117,9 @@ class Experiment:
         harmful = effect > 0
         return {
             "method": self._true_effect.method,
-            "nthr": rank_correlation(nthr.scores[negative], effect[negative]),
-            "entropy": rank_correlation(record.entropy[negative], effect[negative]),
-            "neg_log_prob": rank_correlation(-record.log_probs[negative], effect[negative]),
+            "nthr": spearman(nthr.scores[negative], effect[negative]),
+            "entropy": spearman(record.entropy[negative], effect[negative]),
+            "neg_log_prob": spearman(-record.log_probs[negative], effect[negative]),
             "harmful_tokens": int(harmful[negative].sum()),
             "harmful_selected": int((harmful & nthr.selected).sum()),
         }

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from verl_nthr.errors import InputError
-from verl_nthr.generation.jsonl import recover_lines
-from verl_nthr.json_values import is_integer, is_number, is_string, list_of
+from pydantic import ConfigDict, model_validator
+
+from verl_nthr.json_lines import Integer, Record, check_record, recover_lines
 
 
-@dataclass(frozen=True)
-class Rollout:
+class Rollout(Record):
     """The group of responses to one prompt."""
+
+    model_config = ConfigDict(extra="forbid")
 
     question: str
     """Names the question in the results."""
 
-    prompt: list[int]
+    prompt: list[Integer]
     """Token ids."""
 
-    responses: list[list[int]]
+    responses: list[list[Integer]]
     """Token ids, with the end-of-sequence token where the response ended by itself."""
 
     rewards: list[float]
@@ -35,17 +34,11 @@ class Rollout:
         """Whether there are correct and incorrect responses."""
         return len(set(self.correct(threshold))) == 2
 
-    def to_json(self) -> dict[str, Any]:
-        """As :func:`read_rollouts` reads it."""
-        return asdict(self)
-
-
-CHECKS = {
-    "question": (is_string, "a string"),
-    "prompt": (list_of(is_integer), "a list of integers"),
-    "responses": (list_of(list_of(is_integer)), "a list of lists of integers"),
-    "rewards": (list_of(is_number), "a list of finite numbers"),
-}
+    @model_validator(mode="after")
+    def _has_a_reward_for_each_response(self) -> Rollout:
+        if len(self.responses) != len(self.rewards):
+            raise ValueError(f"'rewards' has {len(self.rewards)} entries for {len(self.responses)} responses")
+        return self
 
 
 def read_rollouts(path: Path) -> list[Rollout]:
@@ -54,13 +47,8 @@ def read_rollouts(path: Path) -> list[Rollout]:
     Raises:
         InputError: the file is damaged; the message names the line.
     """
-    return [_rollout(entry, f"{path}, entry {number}") for number, entry in enumerate(recover_lines(path), start=1)]
-
-
-def _rollout(entry: dict[str, Any], where: str) -> Rollout:
-    for name, (right, wanted) in CHECKS.items():
-        if not right(entry.get(name)):
-            raise InputError(f"{where}: {name!r} has to be {wanted}; the file is damaged, remove it")
-    if entry.keys() != CHECKS.keys() or len(entry["responses"]) != len(entry["rewards"]):
-        raise InputError(f"{where}: other fields, or not a reward for each response; the file is damaged, remove it")
-    return Rollout(**entry)
+    fix = "the file is damaged, remove it"
+    return [
+        check_record(Rollout, entry, f"{path}:{number}", fix)
+        for number, entry in enumerate(recover_lines(path), start=1)
+    ]

@@ -17,7 +17,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from verl_nthr.errors import InputError
 from verl_nthr.extras import check_installed
 from verl_nthr.files import write_whole
-from verl_nthr.generation.jsonl import append_line, parse_line, recover_lines
 from verl_nthr.generation.loading import load_model, load_tokenizer
 from verl_nthr.generation.progress import progress_bar
 from verl_nthr.generation.questions import read_questions
@@ -25,6 +24,7 @@ from verl_nthr.generation.sampler import choose_sampler
 from verl_nthr.generation.scoring import load_reward
 from verl_nthr.generation.transformers_sampler import TransformersSampler
 from verl_nthr.generation.vllm_sampler import VLLMSampler
+from verl_nthr.json_lines import append_line, check_record, parse_line, recover_lines
 from verl_nthr.probe.experiment import Experiment
 from verl_nthr.probe.figures import FIGURE_1, FIGURE_4, figure_png
 from verl_nthr.probe.policy import Policy
@@ -32,7 +32,7 @@ from verl_nthr.probe.rollouts import Rollout
 from verl_nthr.probe.sampling import sample_rollouts
 from verl_nthr.probe.settings import Settings
 from verl_nthr.probe.stored import read_stored
-from verl_nthr.probe.summary import is_result, summarise
+from verl_nthr.probe.summary import Result, summarise
 from verl_nthr.text import quoted
 
 
@@ -68,7 +68,7 @@ def run_probe(sources: Sources, settings: Settings, out: Path, console: Console)
     Raises:
         InputError: bad input, or ``out`` holds a run with other settings.
     """
-    check_installed("matplotlib", "pandas", "pyarrow")
+    check_installed("matplotlib", "pyarrow", "scipy")
     tokenizer = load_tokenizer(sources.model)
     model = functools.cache(functools.partial(load_model, sources.model, settings.dtype))
     with ExitStack() as stack, progress_bar(console) as progress:
@@ -138,9 +138,10 @@ def _measure(
     """Results of all questions; those in ``questions.jsonl`` are not measured again."""
     path = out / "questions.jsonl"
     results = recover_lines(path)[: len(mixed)]
-    for result, rollout in zip(results, mixed, strict=False):
-        if result.get("question") != rollout.question or not is_result(result):
-            raise InputError(f"{path} belongs to other rollouts, or is damaged; pass another --out")
+    for number, (result, rollout) in enumerate(zip(results, mixed, strict=False), start=1):
+        found = check_record(Result, result, f"{path}:{number}", "the file is damaged, pass another --out")
+        if found.question != rollout.question:
+            raise InputError(f"{path} belongs to other rollouts; pass another --out")
     experiment = Experiment(policy, settings)
     task = progress.add_task("updates", total=len(mixed), completed=len(results))
     for number in range(len(results), len(mixed)):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from verl_nthr.generation.jsonl import append_line
 from verl_nthr.generation.questions import Question
 from verl_nthr.generation.sampler import Decoding, Sampler, sample_in_chunks
 from verl_nthr.generation.scoring import RewardFunction, score
+from verl_nthr.json_lines import append_line
 from verl_nthr.probe.rollouts import Rollout, read_rollouts
 from verl_nthr.probe.settings import Settings
 
@@ -59,6 +59,11 @@ def _rollouts(
         for answers in chunk:
             texts = [tokenizer.decode(response, skip_special_tokens=True) for response in answers.responses]
             rewards = [score(reward, answers.question, text) for text in texts]
-            rollout = Rollout(str(answers.question.index), answers.prompt, answers.responses, rewards)
-            append_line(path, rollout.to_json())
+            rollout = Rollout(
+                question=str(answers.question.index),
+                prompt=answers.prompt,
+                responses=answers.responses,
+                rewards=rewards,
+            )
+            append_line(path, rollout.model_dump())
             yield rollout

@@ -7,15 +7,69 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from verl_nthr.errors import InputError
-from verl_nthr.generation.jsonl import parse_line
 from verl_nthr.generation.questions import Question, encode_prompt
-from verl_nthr.json_values import is_integer, is_number, list_of
+from verl_nthr.json_lines import Integer, Record, check_record, parse_line
 from verl_nthr.probe.rollouts import Rollout
 from verl_nthr.text import quoted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+FORMATS = "wanted verl's rollout_data_dir format or a token dump"
+
+
+class DumpedResponse(Record):
+    """What is read of a line of a token dump."""
+
+    step: Any = 0
+    """Training step."""
+
+    uid: str
+    """Prompt group."""
+
+    prompt: str
+    """Decoded with its template."""
+
+    token_ids: list[Integer]
+    """Of the response."""
+
+    mask: list[Any] = Field(default_factory=list)
+    """0 where the model did not write the token."""
+
+    reward: float
+    """Of the whole response."""
+
+
+class VerlResponse(Record):
+    """What is read of a line of verl's ``trainer.rollout_data_dir``."""
+
+    step: Any = 0
+    """Training step."""
+
+    uid: Any = None
+    """``{sample}_{rollout}_{output}``; files of older versions have none."""
+
+    input: str
+    """The prompt without special tokens."""
+
+    output: str
+    """The response without special tokens."""
+
+    score: float
+    """Of the whole response."""
+
+    @property
+    def group(self) -> str:
+        """The same for the responses to one prompt."""
+        name = self.input if self.uid is None else str(self.uid)
+        parts = name.rsplit("_", 2)
+        if self.uid is not None and len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+            name = parts[0]
+        return f"{self.step}/{name}"
 
 
 @dataclass(frozen=True)
@@ -69,7 +123,12 @@ def read_stored(
     if not groups:
         raise InputError(f"--from: {path} is empty")
     return [
-        Rollout(group, members[0].prompt, [member.response for member in members], [m.reward for m in members])
+        Rollout(
+            question=group,
+            prompt=members[0].prompt,
+            responses=[member.response for member in members],
+            rewards=[member.reward for member in members],
+        )
         for group, members in groups.items()
     ]
 
@@ -77,17 +136,11 @@ def read_stored(
 def _read_dumped(
     entry: dict[str, Any], where: str, tokenizer: PreTrainedTokenizerBase, _: dict[str, list[int]] | None, __: int
 ) -> StoredResponse:
-    prompt = _field(entry, "prompt", str, where)
-    token_ids = _field(entry, "token_ids", list, where)
-    mask = entry.get("mask", [])
-    if not list_of(is_integer)(token_ids) or not isinstance(mask, list):
-        raise InputError(f"{where}: 'token_ids' and 'mask' have to be lists of integers")
-    group = f"{entry.get('step', 0)}/{_field(entry, 'uid', str, where)}"
-    if 0 in mask:
+    found = check_record(DumpedResponse, entry, where, FORMATS)
+    if 0 in found.mask:
         raise InputError(f"{where}: the response has tokens that the model did not write; the probe is single-turn")
-    return StoredResponse(
-        group, tokenizer.encode(prompt, add_special_tokens=False), token_ids, _reward(entry, "reward", where)
-    )
+    prompt = tokenizer.encode(found.prompt, add_special_tokens=False)
+    return StoredResponse(f"{found.step}/{found.uid}", prompt, found.token_ids, found.reward)
 
 
 def _read_verl(
@@ -97,25 +150,15 @@ def _read_verl(
     prompts: dict[str, list[int]] | None,
     max_response_tokens: int,
 ) -> StoredResponse:
-    text = _field(entry, "input", str, where)
+    found = check_record(VerlResponse, entry, where, FORMATS)
     if prompts is None:
         raise InputError(f"{where}: verl's rollouts hold no special tokens; pass DATA, the parquet they were made from")
-    if text not in prompts:
-        raise InputError(f"{where}: DATA has no prompt that MODEL's chat template renders as {quoted(text)}")
-    response = tokenizer.encode(_field(entry, "output", str, where), add_special_tokens=False)
+    if found.input not in prompts:
+        raise InputError(f"{where}: DATA has no prompt that MODEL's chat template renders as {quoted(found.input)}")
+    response = tokenizer.encode(found.output, add_special_tokens=False)
     if len(response) < max_response_tokens and tokenizer.eos_token_id is not None:
         response.append(tokenizer.eos_token_id)
-    return StoredResponse(_verl_group(entry, text), prompts[text], response, _reward(entry, "score", where))
-
-
-def _verl_group(entry: dict[str, Any], text: str) -> str:
-    """verl's keys are ``{sample}_{rollout}_{output}``; files of older versions have no ``uid``."""
-    uid = entry.get("uid")
-    name = text if uid is None else str(uid)
-    parts = name.rsplit("_", 2)
-    if uid is not None and len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
-        name = parts[0]
-    return f"{entry.get('step', 0)}/{name}"
+    return StoredResponse(found.group, prompts[found.input], response, found.score)
 
 
 def _prompts_by_text(
@@ -126,16 +169,3 @@ def _prompts_by_text(
     encoded = [encode_prompt(tokenizer, question) for question in questions]
     decode: Callable[..., str] = tokenizer.decode
     return {decode(prompt, skip_special_tokens=True): prompt for prompt in encoded}
-
-
-def _field(entry: dict[str, Any], name: str, kind: type, where: str) -> Any:
-    if not isinstance(entry.get(name), kind):
-        raise InputError(f"{where} has no {name!r}; wanted verl's rollout_data_dir format or a token dump")
-    return entry[name]
-
-
-def _reward(entry: dict[str, Any], name: str, where: str) -> float:
-    value = entry.get(name)
-    if not is_number(value):
-        raise InputError(f"{where}: {name!r} has to be a finite number, got {quoted(value)}")
-    return float(value)

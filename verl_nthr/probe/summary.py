@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from pydantic import ConfigDict
 
-from verl_nthr.json_values import is_number
+from verl_nthr.json_lines import Integer, Record
 from verl_nthr.probe.gwhes import top_k_overlap
-from verl_nthr.probe.ranks import rank_correlation
+from verl_nthr.probe.spearman import spearman
 
 TOP_K = (10, 15)
-NUMBERS = ("success_rate", "gwhes", "negative_tokens", "selected_tokens")
-VARIANTS = {"grpo", "pos_only", "random", "nthr"}
 CORRELATIONS = ("nthr", "entropy", "neg_log_prob")
 
 
-def is_result(entry: dict[str, Any]) -> bool:
-    """Whether a stored entry has the numbers of a question's result."""
-    by_variant = [entry.get(name) for name in ("delta", "weights_moved")]
-    if not all(isinstance(found, dict) and found.keys() >= VARIANTS for found in by_variant):
-        return False
-    return all(map(is_number, itertools.chain(map(entry.get, NUMBERS), *(found.values() for found in by_variant))))
+class Variants(Record):
+    """A number for each update of a question, and perhaps more updates."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float]
+
+    grpo: float
+    pos_only: float
+    random: float
+    nthr: float
+
+
+class Result(Record):
+    """What the summary needs of a question's result."""
+
+    question: str
+    """Names the question."""
+
+    success_rate: float
+    """Share of correct responses."""
+
+    gwhes: float
+    """Mean over the correct responses."""
+
+    negative_tokens: Integer
+    """Tokens of incorrect responses."""
+
+    selected_tokens: Integer
+    """Tokens that NTHR selects."""
+
+    delta: Variants
+    """Δ(x)."""
+
+    weights_moved: Variants
+    """Share of the weights that the update moved."""
 
 
 def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -98,7 +125,7 @@ def _true_effect(results: list[dict[str, Any]], deltas: dict[str, list[float]]) 
 
 
 def _gwhes_correlation(expected: list[float], delta: list[float]) -> float | None:
-    return rank_correlation(torch.tensor(expected), -torch.tensor(delta, dtype=torch.float64))
+    return spearman(torch.tensor(expected), -torch.tensor(delta, dtype=torch.float64))
 
 
 def _share_above(first: list[float], second: list[float]) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from verl_nthr.integration.config.nodes import read_options
-from verl_nthr.json_values import is_number
+from verl_nthr.integration.config.numbers import is_number
 from verl_nthr.text import quoted
 
 POLICY_LOSS = "actor_rollout_ref.actor.policy_loss"

@@ -10,7 +10,7 @@ from verl_nthr.advantages import LENS, NGRPO, RULES, SGRPO, AdvantageRule, WRein
 from verl_nthr.influence.selection import check_beta, check_eta
 from verl_nthr.integration.config.estimators import BASES
 from verl_nthr.integration.config.nodes import NTHRConfigError, read_options
-from verl_nthr.json_values import is_number
+from verl_nthr.integration.config.numbers import is_number
 from verl_nthr.text import quoted
 from verl_nthr.weighting import NTHR, THR, WEIGHTINGS, Weighting
 
