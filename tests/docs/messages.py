@@ -9,7 +9,12 @@ from pathlib import Path
 
 from tests.docs.pages import ROOT
 
-COMPLETE = ("verl_nthr/integration/config/*.py", "verl_nthr/integration/igrpo/options.py")
+COMPLETE = (
+    "verl_nthr/integration/config/*.py",
+    "verl_nthr/integration/igrpo/options.py",
+    "verl_nthr/probe/rollouts.py",
+    "verl_nthr/evaluation/records.py",
+)
 """Their messages name the fix, and the page does not repeat them."""
 
 SAID_BY = {"warnings.warn", "logger.warning"}
