@@ -10,6 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tests.families import failures
 from tests.heatmap.records import HOSTILE
 from verl_nthr.text import file_name, for_figure, for_markdown, label, on_one_line, print_error, printable, shortened
 
@@ -40,13 +41,15 @@ def test_printable() -> None:
     assert printable("Ünïcode ≥ 日本 🙂") == "Ünïcode ≥ 日本 🙂"
 
 
-@pytest.mark.parametrize("code", [*BIDIRECTIONAL, *CONTROLS, 0x200B, 0x2028, 0x2029, 0xFEFF, 0xD800])
-def test_every_invisible_character_is_replaced_by_visible_ones(code: int) -> None:
-    shown = on_one_line(f"a{chr(code)}b")
-    assert shown.isprintable()
-    assert shown[0] + shown[-1] == "ab"
-    assert len(shown) > 2
-    assert f"{code:04X}" in shown or unicodedata.name(shown[1]).startswith(("SYMBOL FOR", "DOWNWARDS ARROW"))
+def test_every_invisible_character_is_replaced_by_visible_ones() -> None:
+    def check(code: int) -> None:
+        shown = on_one_line(f"a{chr(code)}b")
+        assert shown.isprintable()
+        assert shown[0] + shown[-1] == "ab"
+        assert len(shown) > 2
+        assert f"{code:04X}" in shown or unicodedata.name(shown[1]).startswith(("SYMBOL FOR", "DOWNWARDS ARROW"))
+
+    assert failures(check, [*BIDIRECTIONAL, *CONTROLS, 0x200B, 0x2028, 0x2029, 0xFEFF, 0xD800]) == []
 
 
 def test_long_text_keeps_both_ends() -> None:
@@ -57,9 +60,9 @@ def test_long_text_keeps_both_ends() -> None:
     assert label(LONG) == "x" * 59 + "…"
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
-def test_markdown_has_no_markup_of_the_text(text: str) -> None:
-    assert not set(for_markdown(text)) & set("<>|`*[]_!$\n\r\\")
+def test_markdown_has_no_markup_of_the_text() -> None:
+    markup = set("<>|`*[]_!$\n\r\\")
+    assert [text for text in HOSTILE if markup.intersection(for_markdown(text))] == []
 
 
 def test_markdown_keeps_plain_text() -> None:
@@ -67,11 +70,7 @@ def test_markdown_keeps_plain_text() -> None:
     assert for_markdown("a|b") == "a&#124;b"
 
 
-@pytest.mark.parametrize(
-    "text", [*HOSTILE, "_hidden", "$", "$$", r"\$", r"$\frac{1}{"], ids=lambda text: ascii(text[:20])
-)
-@pytest.mark.filterwarnings("ignore:Glyph")
-def test_figures_draw_the_text_itself(text: str) -> None:
+def check_figure(text: str) -> None:
     figure = Figure()
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -84,13 +83,20 @@ def test_figures_draw_the_text_itself(text: str) -> None:
     figure.savefig(io.BytesIO(), format="png")
 
 
-@pytest.mark.parametrize("text", [*NAMES, *HOSTILE], ids=lambda text: ascii(text[:20]))
-def test_a_file_stays_in_its_folder(text: str, tmp_path: Path) -> None:
-    path = tmp_path / f"{file_name(text)}.sampled.jsonl.part"
-    path.write_text("")
-    assert path.resolve().parent == tmp_path.resolve()
-    assert (tmp_path / file_name(text)).resolve().parent == tmp_path.resolve()
-    assert not path.name.startswith(".")
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_figures_draw_the_text_itself() -> None:
+    assert failures(check_figure, [*HOSTILE, "_hidden", "$", "$$", r"\$", r"$\frac{1}{"]) == []
+
+
+def test_a_file_stays_in_its_folder(tmp_path: Path) -> None:
+    def check(text: str) -> None:
+        path = tmp_path / f"{file_name(text)}.sampled.jsonl.part"
+        path.write_text("")
+        assert path.resolve().parent == tmp_path.resolve()
+        assert (tmp_path / file_name(text)).resolve().parent == tmp_path.resolve()
+        assert not path.name.startswith(".")
+
+    assert failures(check, [*NAMES, *HOSTILE]) == []
 
 
 def test_usual_names_stay() -> None:
@@ -101,10 +107,13 @@ def test_usual_names_stay() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", [*HOSTILE, LONG], ids=lambda text: ascii(text[:20]))
-def test_errors_do_not_steer_the_terminal(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    print_error("verl-nthr x", ValueError(text))
-    shown = capsys.readouterr().err
-    assert shown.startswith("verl-nthr x: ")
-    assert shown.replace("\n", "").isprintable()
-    assert len(shown) < 21_000
+def test_errors_do_not_steer_the_terminal() -> None:
+    def check(text: str) -> None:
+        terminal = io.StringIO()
+        print_error("verl-nthr x", ValueError(text), terminal)
+        shown = terminal.getvalue()
+        assert shown.startswith("verl-nthr x: ")
+        assert shown.replace("\n", "").isprintable()
+        assert len(shown) < 21_000
+
+    assert failures(check, [*HOSTILE, LONG]) == []

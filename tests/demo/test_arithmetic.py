@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.families import failures
 from verl_nthr.demo.arithmetic import FOUR_DIGITS, THREE_DIGITS, Problem, Task, draw_problem, draw_splits, final_answer
 from verl_nthr.demo.reward import compute_score
 
@@ -62,15 +63,14 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("response", "answer"), ANSWERS)
-def test_final_answer(response: str, answer: str | None) -> None:
-    assert final_answer(response) == answer
+def test_final_answer_and_reward() -> None:
+    def check(case: tuple[str, str | None]) -> None:
+        response, answer = case
+        assert final_answer(response) == answer
+        right = 1.0 if answer == "1023" else 0.0
+        assert compute_score("worked_addition", response, "1023", {"index": 0}) == {"score": right, "acc": right}
 
-
-@pytest.mark.parametrize(("response", "answer"), ANSWERS)
-def test_reward(response: str, answer: str | None) -> None:
-    right = 1.0 if answer == "1023" else 0.0
-    assert compute_score("worked_addition", response, "1023", {"index": 0}) == {"score": right, "acc": right}
+    assert failures(check, ANSWERS) == []
 
 
 def test_a_right_answer_after_wrong_steps_is_right_and_a_wrong_one_after_right_steps_is_not() -> None:

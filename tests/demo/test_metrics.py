@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.refusals import wrong_refusals
+from tests.families import wrong_refusals
 from verl_nthr.demo.display import TrainingDisplay, step_line
 from verl_nthr.demo.metrics import MetricsTail, Step, parse_step, read_steps
 from verl_nthr.errors import InputError

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.refusals import wrong_refusals
+from tests.families import wrong_refusals
 from verl_nthr.evaluation.records import Answer, Records
 
 MADE_WITH = {"model": "m"}

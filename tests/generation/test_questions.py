@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.refusals import wrong_refusals
+from tests.families import wrong_refusals
 from tests.toy import make_tokenizer
 from verl_nthr.errors import InputError
 from verl_nthr.generation.questions import Question, encode_prompt, read_questions

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
+from tests.families import failures
 from tests.heatmap.browser import CHROMIUM, Tab
 from tests.heatmap.records import HOSTILE, group, record, right, write_dump
 from verl_nthr.heatmap.page import write_heatmap
@@ -61,13 +62,7 @@ def check_hostile(tab: Tab, folder: Path, hostile: str) -> None:
 
 
 def test_hostile_text_is_shown_and_nothing_of_it_runs(tab: Tab, tmp_path: Path) -> None:
-    failures = {}
-    for hostile in HOSTILE:
-        try:
-            check_hostile(tab, tmp_path, hostile)
-        except (AssertionError, PlaywrightError) as error:
-            failures[hostile] = str(error)
-    assert failures == {}
+    assert failures(lambda text: check_hostile(tab, tmp_path, text), HOSTILE, (PlaywrightError,)) == []
 
 
 def test_five_thousand_responses_stay_small(tab: Tab, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.families import wrong_refusals
 from tests.heatmap.records import record, right, write_dump
-from tests.refusals import wrong_refusals
 from verl_nthr.errors import InputError
 from verl_nthr.heatmap.inputs import find_dumps, read_steps
 

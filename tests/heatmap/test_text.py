@@ -7,9 +7,8 @@ import pytest
 from verl_nthr.heatmap.text import labels, number, percent
 
 
-@pytest.mark.parametrize(
-    ("prompts", "expected"),
-    [
+def test_labels() -> None:
+    cases = [
         (["<user>550+2=?<end>", "<user>57+9=?<end>"], ["550+2", "57+9"]),
         (["Solve: 12 apples", "Solve: 13 apples", "Solve: 12 apples"], ["12", "13", "12"]),
         (["same", "same"], ["same", "same"]),
@@ -17,10 +16,8 @@ from verl_nthr.heatmap.text import labels, number, percent
         (["", "x"], ["", "x"]),
         (["a a", "a a a"], ["a", "a a"]),
         (["x" * 200, "y\nz"], ["x" * 120 + "…", "y↵z"]),
-    ],
-)
-def test_labels(prompts: list[str], expected: list[str]) -> None:
-    assert labels(prompts) == expected
+    ]
+    assert [labels(prompts) for prompts, _ in cases] == [expected for _, expected in cases]
 
 
 @pytest.mark.timeout(60)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.families import wrong_refusals
 from tests.heatmap.records import record, right, write_dump
-from tests.refusals import wrong_refusals
 from verl_nthr.errors import InputError
 from verl_nthr.heatmap.token_dump import dumped_steps, parse_response, read_step
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.families import wrong_refusals
 from tests.probe.cases import ROLLOUT
-from tests.refusals import wrong_refusals
 from verl_nthr.probe.rollouts import read_rollouts
 
 

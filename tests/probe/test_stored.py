@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.refusals import wrong_refusals
+from tests.families import wrong_refusals
 from tests.toy import make_tokenizer
 from verl_nthr.errors import InputError
 from verl_nthr.generation.questions import Question

@@ -1,4 +1,4 @@
-"""Input that has to be refused: all of a table's rows at once."""
+"""One assertion over many inputs, all of whose failures are reported at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from typing import Any
 from verl_nthr.errors import InputError
 
 LONGEST = 1000
+
+
+def failures(
+    check: Callable[[Any], None], inputs: Iterable[Any], errors: tuple[type[Exception], ...] = ()
+) -> list[str]:
+    """The inputs for which ``check`` fails an assertion or raises one of ``errors``, each with its message."""
+    found = []
+    for given in inputs:
+        try:
+            check(given)
+        except (AssertionError, *errors) as error:
+            found.append(f"{str(given)[:100]!r}: {error}")
+    return found
 
 
 def wrong_refusals(read: Callable[[Any], object], cases: Iterable[tuple[Any, tuple[str, ...]]]) -> list[str]:
