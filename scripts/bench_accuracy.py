@@ -1,4 +1,4 @@
-"""What each numeric choice does to scores and selections, against the double sums in float64.
+"""Scores and selections under each numeric choice, against the double sums in float64.
 
 Errors are parts of the largest score of the token's group; selections are those of the tokens of wrong answers, β = 1.
 On the CPU, products in TF32 and bf16 are emulated: operands rounded, sums in float32.

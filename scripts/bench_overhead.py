@@ -1,4 +1,4 @@
-"""What NTHR adds to verl's old-log-prob pass, and what a second forward pass for the same scores adds.
+"""Time and memory that NTHR adds to verl's old-log-prob pass, and that a second forward pass adds.
 
 A random model of a true shape runs in verl's own FSDP2 engine, in one process. Three ways run in turns: verl's pass;
 the pass with all that NTHR adds to a step; verl's pass and a second forward for the same scores.

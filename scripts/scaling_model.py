@@ -1,4 +1,4 @@
-"""What NTHR costs from one node to many, on paper: prints the table of docs/scaling.md.
+"""Costs of NTHR from one node to many, on paper: prints the table of docs/scaling.md.
 
 Tests hold the formulas beside the operations and bytes that scoring really takes. The constants of the chip, the share
 of mixed groups and the size of a group's vocabulary are assumptions.
@@ -20,7 +20,7 @@ BFLOAT16, FLOAT32 = 2, 4
 
 @dataclass(frozen=True)
 class Chip:
-    """What an accelerator reaches, not what its data sheet promises."""
+    """Rates that an accelerator reaches in practice."""
 
     dense: float = 400e12
     """bfloat16 operations/s of a forward pass (about 40 % of an H100's peak)."""

@@ -41,7 +41,7 @@ class Shape:
     key_value_heads: int
 
     tied: bool
-    """Whether the output layer is the embedding."""
+    """The output layer is the embedding."""
 
     vocabulary: int = 151936
     """V, rows of the output layer."""

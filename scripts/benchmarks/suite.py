@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -31,19 +29,19 @@ from verl_nthr.files import write_whole
 from verl_nthr.supported import installed_version, versions
 
 ROOT = Path(__file__).parents[2]
-FURTHER_PACKAGES = ("accelerate", "flash-attn", "numpy", "peft", "tensordict", "triton")
-TAIL = 4000
+PACKAGES = ("accelerate", "flash-attn", "numpy", "peft", "tensordict", "triton")
+TAIL = 12_000
 """Characters kept of a part's output."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One command, and the file that it leaves."""
+    """One command."""
 
     name: str
 
     arguments: tuple[str, ...]
-    """Of Python; the path of the file follows them."""
+    """Of Python; the path of the part's JSON file follows those that end with ``--json``."""
 
     limit: float
     """Seconds after which it is stopped."""
@@ -51,11 +49,11 @@ class Part:
 
 def parts(rehearse: bool) -> list[Part]:
     """All parts, in the order in which they are missed if time runs out; ``rehearse`` makes them small, on the CPU."""
-    tests = ("-m", "pytest", "tests/gpu", "-q", "-ra", "-p", "no:cacheprovider", "--timeout=170")
+    tests = ("-m", "pytest", "tests/gpu", "-q", "-rA", "--durations=0", "-p", "no:cacheprovider", "--timeout=170")
     if rehearse:
         small = ("--shape=tiny", "--response=48", "--prompt=16", "--max-token-len=256", "--rounds=1")
         return [
-            Part("tests", (*tests, "-m", "not gpu", "--junitxml"), 240),
+            Part("tests", (*tests, "-m", "not gpu"), 240),
             Part("overhead-tiny", ("scripts/bench_overhead.py", *small, "--json"), 90),
             Part("accuracy", ("scripts/bench_accuracy.py", "--quick", "--json"), 60),
             Part("scaling", ("scripts/bench_scaling.py", "--quick", "--rounds=1", "--json"), 90),
@@ -64,7 +62,7 @@ def parts(rehearse: bool) -> list[Part]:
     overhead["qwen2.5-7b"] = ("--groups=8", "--rounds=2")
     cuda = ("--device=cuda", "--json")
     return [
-        Part("tests", (*tests, "-m", "gpu", "--junitxml"), 180),
+        Part("tests", (*tests, "-m", "gpu"), 180),
         *(
             Part(f"overhead-{shape}", ("scripts/bench_overhead.py", f"--shape={shape}", *options, *cuda), 120)
             for shape, options in overhead.items()
@@ -88,19 +86,10 @@ def main() -> int:
     report = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(["scripts/gpu_suite.sh", *sys.argv[1:]]),
-        "chip": device_name("cpu") if args.rehearse else gpu(),
-        "versions": versions() | {name: installed_version(name) for name in FURTHER_PACKAGES},
+        "chip": device_name("cpu" if args.rehearse else "cuda"),
+        "versions": versions() | {name: installed_version(name) for name in PACKAGES},
     }
     return run(parts(args.rehearse), 60.0 * args.minutes, args.out, report)
-
-
-def gpu() -> str:
-    """Name, memory and driver of the GPU, by ``nvidia-smi``: torch would keep memory of its own on it."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
-        return subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"unknown: nvidia-smi failed ({error})"
 
 
 def run(parts: Sequence[Part], seconds: float, out: Path, report: dict[str, Any]) -> int:
@@ -128,9 +117,9 @@ def run_part(part: Part, limit: float, path: Path) -> dict[str, Any]:
 
     Returns:
         ``command``, ``seconds``, ``outcome`` ("passed", "failed" or "not run"), ``reason`` unless it passed, the end of
-        its ``output``, and ``result``: the content of its file, None if there is none.
+        its ``output``, and ``result``: the content of its JSON file, None if there is none.
     """
-    command = [sys.executable, *part.arguments, str(path)]
+    command = [sys.executable, *part.arguments, *([str(path)] if part.arguments[-1] == "--json" else [])]
     start = time.monotonic()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
@@ -149,29 +138,8 @@ def run_part(part: Part, limit: float, path: Path) -> dict[str, Any]:
         "command": shlex.join(["python", *command[1:]]),
         "seconds": round(time.monotonic() - start, 1),
         "output": output,
-        "result": result_of(path),
+        "result": json.loads(path.read_bytes()) if path.exists() else None,
     }
-
-
-def result_of(path: Path) -> dict[str, Any] | None:
-    """A benchmark's JSON; of ``pytest --junitxml``, counts by outcome and every test with its seconds and reason."""
-    if not path.exists():
-        return None
-    content = path.read_bytes()
-    if not content.startswith(b"<?xml"):
-        return json.loads(content)
-    tests = []
-    for case in ElementTree.fromstring(content).iter("testcase"):
-        kinds = [kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None]
-        tests.append(
-            {
-                "name": f"{case.get('classname')}::{case.get('name')}",
-                "outcome": kinds[0] if kinds else "passed",
-                "seconds": float(case.get("time", 0)),
-                "reason": case.find(kinds[0]).get("message") if kinds else None,
-            }
-        )
-    return {"counts": dict(Counter(test["outcome"] for test in tests)), "tests": tests}
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Example:
 
     @cached_property
     def decision(self) -> NTHRResult:
-        """What NTHR decides with its default options."""
+        """Scores, threshold and weights of NTHR with its default options."""
         group = torch.zeros(len(self.correct), dtype=torch.int64)
         return nthr_weights(
             self.hidden, self.token_ids, None, self.response, group, self.correct, self.unembedding, vocabulary="full"

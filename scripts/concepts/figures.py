@@ -38,7 +38,7 @@ def tokens(example: Example) -> Figure:
 
 
 def displacement(example: Example) -> Figure:
-    """What one update does to the correct answer under three methods."""
+    """Effect of one update on the correct answer under three methods."""
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     axes = figure.subplots()
     changes = {name: example.change(advantages) for name, advantages in example.advantages().items()}

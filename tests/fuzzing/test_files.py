@@ -8,13 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tests.fuzzing.inputs import changed, damage, damages, fuzzed, json_lines, may_refuse
+from tests.fuzzing.inputs import fuzzed, json_lines, may_refuse
 from verl_nthr.demo.display import step_line
 from verl_nthr.demo.metrics import read_steps
 from verl_nthr.demo.summary import Clock, seconds_by_phase
@@ -22,10 +20,9 @@ from verl_nthr.errors import InputError
 from verl_nthr.evaluation.records import Records
 from verl_nthr.evaluation.settings import Settings
 from verl_nthr.evaluation.summary import summarise
-from verl_nthr.generation.questions import Question, encode_prompt, read_questions
+from verl_nthr.generation.questions import Question
 from verl_nthr.heatmap.page import write_heatmap
 from verl_nthr.heatmap.report import print_report, to_json
-from verl_nthr.json_lines import recover_lines
 from verl_nthr.probe.rollouts import read_rollouts
 from verl_nthr.probe.stored import read_stored
 
@@ -87,12 +84,6 @@ DUMPED = {"step": 2, "uid": "abc", "prompt": "1+1=?", "token_ids": [9, 8], "mask
 VERLS = {"input": "1+1=?", "output": "2", "gts": "2", "score": 1.0, "step": 3, "uid": "abc_0_0"}
 METRICS = {"step": 1, "data": {"critic/score/mean": 0.5, "timing_s/step": 2.0, "val-core/x/acc/mean@1": 0.5}}
 CHAT = [{"role": "user", "content": "1+1=?"}]
-ROW = {
-    "data_source": "toy",
-    "prompt": CHAT,
-    "reward_model": {"ground_truth": "2"},
-    "extra_info": {"index": 0},
-}
 
 
 class Tokenizer:
@@ -109,15 +100,6 @@ class Tokenizer:
 
     def apply_chat_template(self, messages: list[dict[str, Any]], **_: bool) -> str:
         return "".join(str(message["content"]) for message in messages)
-
-
-@fuzzed()
-@given(json_lines(ANSWER))
-def test_recovered_lines_are_whole_and_recovered_again(tmp_path: Path, content: bytes) -> None:
-    path = written(tmp_path / "lines.jsonl", content)
-    with may_refuse(InputError):
-        assert repr(recover_lines(path)) == repr(recover_lines(path))
-        assert path.read_bytes()[-1:] in (b"", b"\n")
 
 
 @fuzzed()
@@ -154,17 +136,3 @@ def test_metrics_can_be_shown_and_added_up(tmp_path: Path, content: bytes) -> No
         steps = read_steps(written(tmp_path / "metrics.jsonl", content))
         assert all(step_line(step, 20).isprintable() for step in steps)
         seconds_by_phase(Clock(1, 1, 1, 1, 1, 5), steps)
-
-
-@fuzzed()
-@given(st.lists(st.one_of(st.just(ROW), changed(ROW, max_size=1)), max_size=3), st.one_of(st.just([]), damages))
-def test_questions_have_prompts_that_can_be_encoded(tmp_path: Path, rows: list[Any], changes: list[Any]) -> None:
-    path = tmp_path / "questions.parquet"
-    try:
-        pd.DataFrame(rows).to_parquet(path)
-    except (ValueError, TypeError, OverflowError, NotImplementedError, pa.ArrowException):
-        return  # parquet cannot hold such rows
-    written(path, damage(path.read_bytes(), changes))
-    with may_refuse(InputError):
-        for question in read_questions(path):
-            encode_prompt(Tokenizer(), question)

@@ -16,9 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tests.fuzzing.inputs import fuzzed, may_refuse, numbers
 from verl_nthr.integration.config.estimators import ESTIMATORS, estimator_of
-from verl_nthr.integration.config.loss_options import LossTerms
 from verl_nthr.integration.config.options import CHOICES, AlgorithmOptions, NTHRConfigError
-from verl_nthr.integration.igrpo.options import DraftOptions
 from verl_nthr.recipes.check import RecipeError, check, compose_run
 
 NAMES = [field.name for field in dataclasses.fields(AlgorithmOptions)]
@@ -49,42 +47,6 @@ def test_options_that_are_accepted_are_read_back_and_name_an_estimator(node: Any
         estimator = estimator_of({"algorithm": {**node, "adv_estimator": "nthr"}})
         assert options.weighting(estimator.weighting) is not None
         options.rule(estimator.base)
-
-
-plain = st.one_of(st.sampled_from((0, 0.5, -1, True, None, "x", "balanced", "p", "", 1e400)), st.integers())
-plain_rules = st.dictionaries(st.sampled_from([*INNER, "", "rh"]), plain, max_size=2)
-
-
-@fuzzed()
-@given(st.dictionaries(st.sampled_from(NAMES), st.one_of(plain, plain_rules), max_size=3))
-def test_options_of_omegaconf(node: dict[str, Any]) -> None:
-    with may_refuse(NTHRConfigError):
-        AlgorithmOptions.from_config(OmegaConf.create(node))
-
-
-@fuzzed()
-@given(st.dictionaries(st.sampled_from([field.name for field in dataclasses.fields(LossTerms)]), scalars, max_size=3))
-def test_coefficients_of_loss_terms_are_finite_numbers(node: dict[str, Any]) -> None:
-    with may_refuse(NTHRConfigError):
-        terms = LossTerms.from_config(node)
-        assert terms.positive_nll_coef * 0.0 == terms.llds_coef * 0.0 == 0.0
-
-
-FORMATS = ("{prompt}{draft}", "{prompt}", "{draft", "{0}", "{prompt.__class__}{draft}", "{prompt:>99999999999}{draft}")
-templates = st.one_of(st.sampled_from(FORMATS), st.text("{}prdomtaf!:.0", max_size=30), scalars)
-drafts = st.one_of(
-    st.fixed_dictionaries({"template": templates}, optional={"drafts": scalars, "_target_": st.just("x")}),
-    st.dictionaries(st.one_of(st.sampled_from(("drafts", "draft")), st.text(max_size=5)), anything, max_size=3),
-)
-
-
-@fuzzed()
-@given(drafts)
-def test_a_template_shows_prompt_and_draft_as_they_are(entry: dict[str, Any]) -> None:
-    with may_refuse(NTHRConfigError):
-        message = DraftOptions.from_entry(entry).with_draft("the {prompt}", "the {draft}")
-        assert "the {prompt}" in message
-        assert "the {draft}" in message
 
 
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"

@@ -1,4 +1,4 @@
-"""What a pass with NTHR costs beside verl's own: waits of the host, and memory."""
+"""Waits of the host and memory that NTHR adds to a pass of verl."""
 
 from __future__ import annotations
 

@@ -28,6 +28,6 @@ def unpack_sdist(archive: Path, folder: Path) -> Path:
 
 
 def files_of_wheel(wheel: Path) -> dict[str, bytes]:
-    """What a wheel holds, by name."""
+    """Contents of a wheel, by name."""
     with zipfile.ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

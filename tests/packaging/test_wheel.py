@@ -1,4 +1,4 @@
-"""What is in the wheel and in the source distribution."""
+"""Contents of the wheel and of the source distribution."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def files_below(folder: Path, root: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the source distribution holds."""
+    """The unpacked source distribution."""
     folder = tmp_path_factory.mktemp("sdist")
     return unpack_sdist(build("sdist", ROOT, folder), folder / "tree")
 
