@@ -206,7 +206,6 @@ FILES: Rows = [
         "reward.custom_reward_function.path=FOLDER/reward.py",
         "name=compute_score FOLDER/reward.py",
     ),
-    ("reward.custom_reward_function.path=FOLDER/broken.py", "custom_reward_function.path FOLDER/broken.py syntax"),
     (f"{MODEL}.path=/nonexistent/model", f"{MODEL}.path /nonexistent/model config.json"),
 ]
 
@@ -294,7 +293,6 @@ def unnamed(rows: Rows, folder: Path, *, warned: bool = False) -> Iterator[str]:
 )
 def test_a_refusal_names_the_key_the_value_and_the_fix(tmp_path: Path) -> None:
     (tmp_path / "reward.py").write_text("def score():\n    return 1.0\n", encoding="utf-8")
-    (tmp_path / "broken.py").write_text("def compute_score(:\n", encoding="utf-8")
     rows = [*OPTIONS, *RENAMED, *ESTIMATORS, *SETTINGS, *LOSS_TERMS, *OF_VERL, *FILES]
     assert not (failures := list(unnamed(rows, tmp_path))), "\n".join(failures)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import os
 import warnings
@@ -120,9 +119,13 @@ def missing_files(config: DictConfig) -> Iterator[str]:
             if path and "://" not in str(path) and not _is_file(str(path)):
                 shown = label(str(path), PATH_CHARACTERS)
                 yield f"{key}: {shown} does not exist; docs/recipes.md says how the data are prepared"
-    path, name = str(_value(config, f"{REWARD}.path") or ""), _value(config, f"{REWARD}.name")
+    path, name = str(_value(config, f"{REWARD}.path") or ""), str(_value(config, f"{REWARD}.name"))
     if path and "://" not in path:
-        yield from _missing_function(path, name)
+        shown = label(path, PATH_CHARACTERS)
+        if not _is_file(path):
+            yield f"{REWARD}.path: {shown} does not exist"
+        elif name.encode(errors="replace") not in Path(os.path.expanduser(path)).read_bytes():
+            yield f"{REWARD}.name={label(name)}: {shown} has no such function"
     model = str(_value(config, MODEL))
     if model.startswith(("/", "~", "./", "../")) and not _is_file(f"{model}/config.json"):
         shown = label(model, PATH_CHARACTERS)
@@ -137,21 +140,7 @@ def _value(config: DictConfig, key: str) -> Any:
         return None
 
 
-def _missing_function(path: str, name: str) -> Iterator[str]:
-    file = label(path, PATH_CHARACTERS)
-    if not _is_file(path):
-        yield f"{REWARD}.path: {file} does not exist"
-        return
-    try:
-        module = ast.parse(Path(path).expanduser().read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        yield f"{REWARD}.path: {file} cannot be read as Python: {error}"
-        return
-    names = {node.id if isinstance(node, ast.Name) else getattr(node, "name", None) for node in ast.walk(module)}
-    if name not in names and not any(isinstance(node, ast.ImportFrom) for node in module.body):
-        yield f"{REWARD}.name={name}: {file} has no such function"
-
-
 def _is_file(path: str) -> bool:
-    """False also for what cannot be a path, at which :class:`pathlib.Path` raises."""
-    return os.path.isfile(os.path.expanduser(path))
+    """Whether a file can be read; False also for what cannot be a path."""
+    path = os.path.expanduser(path)
+    return os.path.isfile(path) and os.access(path, os.R_OK)
