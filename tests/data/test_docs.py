@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from data.preparation.selection import KEPT_BY
 from data.preparation.sets import DAPO17K, DEEPSCALER, EVALUATION, GSM8K, MATH
 from data.preparation.templates import BOXED, TEMPLATES
 from tests.data.commands import ROOT
 from tests.data.test_reward import VERLS_SCORER
+
+pytestmark = pytest.mark.docs
 
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 TRAINING = {"math_levels": MATH, "deepscaler": DEEPSCALER, "dapo17k": DAPO17K, "gsm8k": GSM8K}

@@ -6,8 +6,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.docs.pages import ROOT, read
 from tests.integration.contracts import CONTRACTS
 from verl_nthr.integration.plugin import OVERRIDES
@@ -50,14 +48,17 @@ def test_the_floors_import_what_the_table_says() -> None:
     assert found == table
 
 
-@pytest.mark.parametrize("floor", PURE)
-def test_the_pure_floors_import_neither_verl_nor_configuration(floor: str) -> None:
-    assert not {name.split(".")[0] for name in imports(PACKAGE / floor)} & HEAVY
-
-
-def test_the_platform_and_the_integration_do_not_know_each_other() -> None:
+def test_floors_do_not_import_what_is_above_them() -> None:
+    heavy = {floor: {name.split(".")[0] for name in imports(PACKAGE / floor)} & HEAVY for floor in PURE}
+    assert {floor: names for floor, names in heavy.items() if names} == {}
     assert not [name for name in imports(PACKAGE / "cpu") if name.startswith("verl_nthr.integration")]
     assert not [name for name in imports(PACKAGE / "integration") if name.startswith("verl_nthr.cpu")]
+
+
+def test_no_code_of_a_models_folder_is_run() -> None:
+    sources = [file for folder in ("verl_nthr", "scripts") for file in (ROOT / folder).rglob("*.py")]
+    trusted = re.compile(r"trust_remote_code\s*=(?!\s*False\b)")
+    assert [file.name for file in sources if trusted.search(file.read_text(encoding="utf-8"))] == []
 
 
 def test_every_override_is_in_the_table_and_in_the_file_that_it_names() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from tests.docs.pages import read
 from verl_nthr.integration.config.estimators import ESTIMATORS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "family.md").read_text(encoding="utf-8")
+PAGE = read("family.md")
 COMMANDS = re.findall(r"^python -m verl\.trainer\.main_ppo \.\.\. (.+)$", PAGE, flags=re.MULTILINE)
 
 
