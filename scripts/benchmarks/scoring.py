@@ -8,10 +8,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from verl_nthr.influence.features import OutputRows, TokenFeatures
+from verl_nthr.influence.features import LMHeadRows, TokenFeatures
+from verl_nthr.influence.process_grid import ProcessGrid
 from verl_nthr.influence.scores import influence_scores
 from verl_nthr.influence.selection import select_tokens, thresholds
-from verl_nthr.influence.sharding import Sharding
 from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
 
 
@@ -45,7 +45,7 @@ class Scoring:
 
     def scores(self, vocabulary: str = "response", tokens: dist.ProcessGroup | None = None) -> tuple[Tensor, Tensor]:
         """Scores [T] and anchors [R] at temperature 1; ``tokens`` are the ranks that hold the other tokens."""
-        group, size, sharding = self.group[self.response], len(self.unembedding), Sharding(tokens)
+        group, size, grid = self.group[self.response], len(self.unembedding), ProcessGrid(tokens)
         features = TokenFeatures(
             hidden=self.hidden,
             token_ids=self.token_ids,
@@ -57,14 +57,14 @@ class Scoring:
         )
         if vocabulary == "full":
             entries = GroupVocabulary.whole(self.num_groups, size, self.group.device)
-            rows = OutputRows(self.unembedding)
+            rows = LMHeadRows(self.unembedding)
         else:
-            keys = sharding.union(vocabulary_keys(group, self.token_ids, size))
+            keys = grid.union(vocabulary_keys(group, self.token_ids, size))
             entries = GroupVocabulary.from_keys(keys, self.num_groups, size)
             token_ids = torch.unique(keys % size)
-            rows = OutputRows(self.unembedding[token_ids].to(self.hidden.dtype), None, token_ids)
-        scores, anchors, *_ = influence_scores(features, rows, entries, self.group, self.correct, sharding)
-        return scores, anchors
+            rows = LMHeadRows(self.unembedding[token_ids].to(self.hidden.dtype), None, token_ids)
+        found = influence_scores(features, rows, entries, self.group, self.correct, grid)
+        return found.scores, found.anchors
 
     def selected(self, scores: Tensor, anchors: Tensor) -> Tensor:
         """[T] bool, the tokens that NTHR selects at β = 1."""

@@ -19,7 +19,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS
+from verl_nthr.integration.protocol import REQUEST, RESPONSE, SCORE, SECONDS
 
 TEMPERATURE = 1.0
 ZIPF_EXPONENT = 1.3
@@ -166,7 +166,7 @@ class NTHRStep:
         """Run verl's pass and everything that NTHR adds to the step: scores [B, response length], jagged."""
         from verl.trainer.ppo.v1 import trainer_base
 
-        from verl_nthr.integration import trainer as overrides
+        from verl_nthr.integration.driver import trainer as overrides
 
         options = self._options | {"token_dump_dir": token_dump_dir and str(token_dump_dir)}
         algorithm = {"adv_estimator": "nthr", "nthr": options}

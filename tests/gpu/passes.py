@@ -92,12 +92,12 @@ def _places_of_states(engine: Any) -> list[str]:
 
 def _watching_recordings(kept: list[tuple[str, bool]]) -> Any:
     """Note on which device each pass keeps its hidden states, and whether in pinned memory."""
-    from verl_nthr.integration.recording import Recording
+    from verl_nthr.integration.worker.recorder import Recorder
 
-    features = Recording.features
+    features = Recorder.features
 
     def watched(self: Any, *args: Any) -> Any:
-        kept.append((self._hidden.device.type, self._hidden.is_pinned()))
+        kept.append((self.store.hidden.device.type, self.store.hidden.is_pinned()))
         return features(self, *args)
 
-    return mock.patch.object(Recording, "features", watched)
+    return mock.patch.object(Recorder, "features", watched)

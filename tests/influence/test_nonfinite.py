@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.influence.batches import Batch, random_batch
-from tests.influence.test_sharding import Cut, Fault, Found, sharded_scores
+from tests.influence.test_process_grid import Cut, Fault, Found, sharded_scores
 from tests.processes import run_ranks
 from verl_nthr import NTHRResult, THRResult, nthr_weights, nthr_weights_reference, thr_weights, thr_weights_reference
 from verl_nthr.influence import segments
@@ -44,7 +44,7 @@ def faulted(batch: Batch, log_probs: torch.Tensor, token: int, field: str, value
     method=st.sampled_from(list(METHODS)),
     vocabulary=st.sampled_from(["response", "full"]),
     includes_self=st.booleans(),
-    limits=st.sampled_from([segments.CPU, segments.ACCELERATOR, segments.Limits(30, 1, 0.0)]),
+    limits=st.sampled_from([segments.CPU, segments.ACCELERATOR, segments.BlockSizes(30, 1, 0.0)]),
 )
 def test_one_token_costs_its_group_the_weights_and_other_groups_not_a_bit(
     seed: int,
@@ -54,7 +54,7 @@ def test_one_token_costs_its_group_the_weights_and_other_groups_not_a_bit(
     method: str,
     vocabulary: str,
     includes_self: bool,
-    limits: segments.Limits,
+    limits: segments.BlockSizes,
 ) -> None:
     batch = random_batch(seed, group_sizes=tuple(sizes), padding_rows=1)
     inside = (batch.group[batch.response] >= 0).nonzero()[:, 0]
@@ -143,21 +143,17 @@ CUTS = [
     Cut(),
     Cut(includes_self=False),
     Cut(length_normalised=True),
-    Cut(tokens="first"),
-    Cut(tokens="tokens", includes_self=False),
-    Cut(tokens="tokens", includes_self=False, length_normalised=True),
-    Cut(vocabulary=2),
-    Cut(vocabulary=2, includes_self=False),
+    Cut(first=True),
+    Cut(spread=2, includes_self=False),
+    Cut(spread=2, includes_self=False, length_normalised=True),
     # a rank lacks the tokens of a group's last responses, and those of another group come next to its others
-    Cut(tokens="tokens", includes_self=False, groups=(3, 3, 3), longest=2, seed=3, block_elements=1 << 20),
+    Cut(spread=2, includes_self=False, groups=(3, 3, 3), longest=2, seed=3, block_elements=1 << 20),
 ]
 
 
 def faults_of(tokens: int) -> list[Fault]:
-    """One in every token; every other time, ranks that share the token see it on one of them alone."""
-    return [
-        Fault(token, *FAULTS[token % len(FAULTS)], rank=token % 2 if token % 4 > 1 else None) for token in range(tokens)
-    ]
+    """One in every token."""
+    return [Fault(token, *FAULTS[token % len(FAULTS)]) for token in range(tokens)]
 
 
 def by_token(answers: list[Found]) -> dict[int, list[float]]:
@@ -182,8 +178,7 @@ def test_two_ranks_agree_about_a_group_that_one_of_them_cannot_score() -> None:
         expected = by_token(sound)
         # of the faults, a short batch has the first
         for fault, answers in zip(faults[: len(group)], found, strict=False):
-            seen = fault.rank is None or fault.token in answers[fault.rank].tokens
-            bad = int(group[fault.token]) if seen else None
+            bad = int(group[fault.token])
             for answer, before in zip(answers, sound, strict=True):
                 assert answer.finite == [x != bad for x in range(len(cut.groups))], (cut, fault)
                 for x, anchor, other in zip(batch.group.tolist(), answer.anchors, before.anchors, strict=True):

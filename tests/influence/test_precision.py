@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import torch
 
-from verl_nthr.influence.precision import products_of
+from verl_nthr.influence.precision import tf32_for_half_precision
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from verl_nthr.influence.precision import products_of
 def test_the_precision_inside_and_afterwards(dtype: torch.dtype, device: str, inside: str) -> None:
     assert torch.get_float32_matmul_precision() == "highest"
     hidden = torch.zeros(1, dtype=dtype)
-    with contextlib.suppress(KeyError), products_of(hidden, torch.device(device)):
+    with contextlib.suppress(KeyError), tf32_for_half_precision(hidden, torch.device(device)):
         assert torch.get_float32_matmul_precision() == inside
         raise KeyError
     assert torch.get_float32_matmul_precision() == "highest"

@@ -42,7 +42,9 @@ def test_only_tokens_next_to_the_threshold_may_be_weighed_otherwise(seed: int, m
         for name in ("scores", "anchors", "threshold", "weight"):
             assert torch.equal(getattr(ours, name).nan_to_num(), getattr(again, name).nan_to_num())
         with monkeypatch.context() as patch:
-            patch.setattr(segments, "CPU", segments.Limits(block_elements=1 << 14, block_tokens=8, padding_share=0.5))
+            patch.setattr(
+                segments, "CPU", segments.BlockSizes(block_elements=1 << 14, block_tokens=8, padding_share=0.5)
+            )
             patch.setattr(segments, "PADDING_ELEMENTS", 64)
             patch.setattr(scores, "REDUCTION_ELEMENTS", 1 << 13)
             theirs = weights(shuffled(batch, order), beta)

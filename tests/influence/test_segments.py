@@ -20,7 +20,7 @@ from verl_nthr import (
     thr_weights_reference,
 )
 from verl_nthr.influence import segments
-from verl_nthr.influence.segments import ACCELERATOR, CPU, Limits, Segments, padded_places, plan_buckets
+from verl_nthr.influence.segments import ACCELERATOR, CPU, BlockSizes, TokenSegments, padded_places, plan_buckets
 
 DIM = 64
 
@@ -29,7 +29,9 @@ runs = st.lists(st.tuples(sizes, sizes), max_size=40)
 
 
 @given(runs, st.sampled_from([CPU, ACCELERATOR]))
-def test_every_run_is_in_one_bucket_of_bounded_size_and_padding(runs: list[tuple[int, int]], limits: Limits) -> None:
+def test_every_run_is_in_one_bucket_of_bounded_size_and_padding(
+    runs: list[tuple[int, int]], limits: BlockSizes
+) -> None:
     counts, widths = [count for count, _ in runs], [width for _, width in runs]
     buckets = plan_buckets(counts, widths, DIM, limits)
     held = [i for i, (count, width) in enumerate(runs) if count and width]
@@ -54,7 +56,7 @@ def test_places_in_the_padding_are_those_of_the_last_element() -> None:
 
 
 def test_some_of_the_runs() -> None:
-    assert Segments([0, 3, 5], [3, 2, 4], [0, 1, 2])[[2, 0]] == Segments([5, 0], [4, 3], [2, 0])
+    assert TokenSegments([0, 3, 5], [3, 2, 4], [0, 1, 2])[[2, 0]] == TokenSegments([5, 0], [4, 3], [2, 0])
 
 
 @functools.cache
@@ -82,7 +84,7 @@ def test_buckets_do_not_change_a_score(
     function: Callable[..., NTHRResult | THRResult],
     reference: Callable[..., NTHRResult | THRResult],
 ) -> None:
-    monkeypatch.setattr(segments, "CPU", Limits(block, block_tokens=1, padding_share=0.25))
+    monkeypatch.setattr(segments, "CPU", BlockSizes(block, block_tokens=1, padding_share=0.25))
     monkeypatch.setattr(segments, "PADDING_ELEMENTS", padding)
     for seed in range(4):
         batch, expected = batch_and_reference(seed, includes_self, reference)

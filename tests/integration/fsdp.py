@@ -97,7 +97,7 @@ def run_pass(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict
     os.environ["VERL_PLATFORM"] = "cpu"
     import torch.distributed as dist
 
-    from verl_nthr.integration.request import SCORE
+    from verl_nthr.integration.protocol import SCORE
 
     world_size = dist.get_world_size()
     mine = list(range(len(rows.group)))[rank::world_size]

@@ -21,7 +21,7 @@ def _wrap_engine(transformer_impl: ModuleType) -> None:
 
 
 def _forward_step(wrapped: Any, engine: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    from verl_nthr.integration.slots import SLOT
+    from verl_nthr.integration.worker.token_slots import SLOT
 
     micro_batch = kwargs["micro_batch"] if "micro_batch" in kwargs else args[0]
     if SLOT in micro_batch and engine.rank == 1:

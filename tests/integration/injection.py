@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 
 from tests.integration.passes import Rows
-from verl_nthr.integration.recording import Recording
+from verl_nthr.integration.worker.recorder import Recorder
 
 NAN, INF = math.nan, math.inf
 
@@ -30,28 +32,63 @@ class Fault:
     one_token: bool = True
     """Whether the first token of each row alone is hit."""
 
-    only_rank: int | None = None
-    """The one rank that sees it; None for all that hold the tokens."""
-
-    def hits(self, stage: str, rank: int, recording: Recording, mine: Sequence[int], slot: Tensor) -> Tensor:
-        """[t] bool, which of the tokens of some slots [t] are hit at a stage.
+    def hits(self, stage: str, recorder: Recorder, mine: Sequence[int], slot: Tensor) -> Tensor:
+        """[t] bool, the tokens of some slots [t] that are hit at a stage.
 
         Args:
             stage: of the pass.
-            rank: this rank.
-            recording: of the pass.
+            recorder: of the pass.
             mine: rows of this rank.
             slot: [t] int64.
         """
-        if stage != self.stage or self.only_rank not in (None, rank):
+        if stage != self.stage:
             return torch.zeros(len(slot), dtype=torch.bool)
-        rows = torch.tensor(mine)[recording.slots.row]
+        rows = torch.tensor(mine)[recorder.slots.row]
         hit = torch.isin(rows, torch.tensor(self.rows))
         if self.one_token:
             is_first = torch.ones(len(rows), dtype=torch.bool)
             is_first[1:] = rows[1:] != rows[:-1]
             hit &= is_first
         return hit[slot]
+
+
+@contextmanager
+def injected(fault: Fault | None, mine: Sequence[int]) -> Iterator[None]:
+    """Passes of any engine go wrong while the context is open.
+
+    Args:
+        fault: None for no fault.
+        mine: rows of this rank.
+    """
+    if fault is None:
+        yield
+        return
+    observe, observe_logits, finish = Recorder.observe, Recorder.observe_logits, Recorder.finish
+
+    def faulty_observe(self: Recorder, hidden: Tensor, own: Tensor | None = None, place: Tensor | None = None) -> None:
+        slot, rows = self.tokens.slot, self.place if place is None else place
+        slot = slot if own is None else slot[own]
+        rows = self.place[own] if own is not None and place is None else rows
+        # what the LM head gets, if it has not had it yet
+        hidden[rows[fault.hits("hidden", self, mine, slot)]] = fault.value
+        observe(self, hidden, own, place)
+
+    def faulty_observe_logits(self: Recorder, logits: Tensor, *args: Any, **kwargs: Any) -> None:
+        logits[self.place[fault.hits("hidden", self, mine, self.tokens.slot)]] = NAN
+        observe_logits(self, logits, *args, **kwargs)
+
+    def faulty_finish(self: Recorder, log_probs: Tensor) -> None:
+        tokens = self.tokens
+        log_probs[tokens.position[fault.hits("log_probs", self, mine, tokens.slot)]] = fault.value
+        finish(self, log_probs)
+
+    with (
+        torch.no_grad(),
+        mock.patch.object(Recorder, "observe", faulty_observe),
+        mock.patch.object(Recorder, "observe_logits", faulty_observe_logits),
+        mock.patch.object(Recorder, "finish", faulty_finish),
+    ):
+        yield
 
 
 def faults_of(rows: Rows, ranks: int) -> list[Fault]:
@@ -67,30 +104,28 @@ def faults_of(rows: Rows, ranks: int) -> list[Fault]:
     ]
 
 
-def check_columns(
-    sound: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]], rows: Rows, fault: Fault | None
-) -> None:
+def check_columns(sound: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]], rows: Rows, fault: Fault) -> None:
     """Check the columns of a pass.
 
     Args:
         sound: of the ranks with outputs, of the pass without a fault.
         found: of the pass with it.
         rows: the batch.
-        fault: that was injected; None if no rank could see it.
+        fault: that was injected.
 
     Raises:
-        AssertionError: a group with a fault has a score or τ, or another number is not bitwise that of the sound pass.
+        AssertionError: a group with a fault has a score or an anchor, or another number is not bitwise the sound one.
     """
     in_play = rows.in_play()
-    bad = set() if fault is None else {rows.group[row] for row in fault.rows if in_play[row]}
+    bad = {rows.group[row] for row in fault.rows if in_play[row]}
     for before, after in zip(sound, found, strict=True):
         assert before["mine"] == after["mine"]
         for place, row in enumerate(after["mine"]):
-            scores, threshold = after["scores"][place], after["threshold"][place]
+            scores, anchor = after["scores"][place], after["anchors"][place]
             if rows.group[row] in bad:
-                assert all(math.isnan(score) for score in (threshold, *scores)), (fault, row)
+                assert all(math.isnan(score) for score in (anchor, *scores)), (fault, row)
             else:
-                expected = [before["threshold"][place], *before["scores"][place]]
+                expected = [before["anchors"][place], *before["scores"][place]]
                 torch.testing.assert_close(
-                    torch.tensor([threshold, *scores]), torch.tensor(expected), rtol=0, atol=0, equal_nan=True
+                    torch.tensor([anchor, *scores]), torch.tensor(expected), rtol=0, atol=0, equal_nan=True
                 )

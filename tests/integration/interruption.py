@@ -8,8 +8,8 @@ from torch import nn
 
 from tests.integration.joining import score
 from tests.integration.passes import Case, Rows, make_data, request_of
-from verl_nthr.integration.request import REQUEST
-from verl_nthr.integration.slots import SLOT
+from verl_nthr.integration.protocol import REQUEST
+from verl_nthr.integration.worker.token_slots import SLOT
 
 
 def run_interrupted(engine: Any, model: nn.Module, layer: nn.Module, rows: Rows, mine: list[int], case: Case) -> Any:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from verl_nthr.integration.groups import Groups
-    from verl_nthr.integration.request import ScoringRequest
+    from verl_nthr.integration.driver.groups import Groups
+    from verl_nthr.integration.protocol import ScoringRequest
 
 TEMPERATURE = 0.7
 
@@ -90,8 +90,6 @@ class Case:
     checkpointing: bool = False
     """Of activations, as for the backward pass of training."""
     activation_offload: bool = False
-    beta: float = 0.03
-    """Random models score the tokens of wrong answers far below the anchors: this selects about half of them."""
     device: str = "cpu"
     attention: str = "sdpa"
     """How Hugging Face names it; Ulysses on the CPU has its own."""
@@ -120,8 +118,8 @@ def make_data(rows: Rows, mine: list[int], case: Case, *, request: Any = None) -
     from tensordict import TensorDict
     from verl.utils import tensordict_utils as tu
 
-    from verl_nthr.integration.groups import group_responses
-    from verl_nthr.integration.request import REQUEST, RESPONSE
+    from verl_nthr.integration.driver.groups import group_responses
+    from verl_nthr.integration.protocol import REQUEST, RESPONSE
 
     def jagged(values: list[list[int]]) -> Tensor:
         return torch.nested.as_nested_tensor([torch.tensor(v) for v in values], layout=torch.jagged)
@@ -160,27 +158,26 @@ def make_data(rows: Rows, mine: list[int], case: Case, *, request: Any = None) -
 
 def request_of(case: Case) -> Callable[[Groups], ScoringRequest]:
     """What the trainer would ask for in a case, given the batch's groups."""
-    from verl_nthr.integration.config.options import NTHROptions
-    from verl_nthr.integration.request import ScoringRequest
+    from verl_nthr.integration.protocol import ScoringRequest
 
-    options = NTHROptions(
-        beta=case.beta,
-        vocabulary=case.vocabulary,
-        anchor_includes_self=case.anchor_includes_self,
-        feature_device=case.feature_device,
-    )
     return lambda groups: ScoringRequest(
-        groups.group, groups.correct, groups.num_mixed, options, case.length_normalised
+        groups.group,
+        groups.correct,
+        groups.num_mixed,
+        case.vocabulary,
+        case.anchor_includes_self,
+        case.length_normalised,
+        case.feature_device,
     )
 
 
 def answers_of(mine: list[int], model_output: Any) -> dict[str, Any]:
     """The columns of a scored pass in plain numbers, row by row."""
-    from verl_nthr.integration.request import SCORE, THRESHOLD
+    from verl_nthr.integration.protocol import ANCHOR, SCORE
 
     return {
         "mine": mine,
         "scores": [x.tolist() for x in model_output[SCORE].unbind()],
-        "threshold": model_output[THRESHOLD].tolist(),
+        "anchors": model_output[ANCHOR].tolist(),
         "log_probs": [x.tolist() for x in model_output["log_probs"].unbind()],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -80,9 +81,8 @@ def reference(
     vocabulary: str,
     anchor_includes_self: bool,
     length_normalised: bool,
-    beta: float,
 ) -> tuple[Tensor, Tensor]:
-    """Scores [T] and thresholds [groups] of the double sums."""
+    """Scores [T] and anchors [rows] of the double sums."""
     found = forward(model_folder, rows, vocabulary_multiple, dtype)
     correct = torch.tensor(rows.correct)
     expected = (thr_weights_reference if length_normalised else nthr_weights_reference)(
@@ -93,13 +93,12 @@ def reference(
         correct,
         found.unembedding,
         temperature=TEMPERATURE,
-        beta=beta,
         vocabulary=vocabulary,
         anchor_includes_self=anchor_includes_self,
     )
     # THR has the opposite sign in wrong responses
     sign = torch.where(correct[found.response], 1, -1) if length_normalised else 1
-    return expected.scores * sign, expected.threshold
+    return expected.scores * sign, expected.anchors
 
 
 def check_log_probs(
@@ -139,14 +138,14 @@ def check_scores(
     tolerance: float = 1e-5,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Check scores and thresholds.
+    """Check scores and anchors.
 
     Args:
         answers: of the ranks with outputs.
         models: folder of the models.
         rows: the batch.
         case: how the pass was run.
-        tolerance: of scores and τ, as a part of the largest score.
+        tolerance: of scores and anchors, as a part of the largest score.
         dtype: in which Hugging Face runs the model.
 
     Raises:
@@ -154,17 +153,13 @@ def check_scores(
     """
     setting = models / case.model, rows, case.vocabulary_multiple, dtype
     numbers = forward(*setting).numbers
-    scores, threshold = reference(
-        *setting, case.vocabulary, case.anchor_includes_self, case.length_normalised, case.beta
-    )
+    scores, anchors = reference(*setting, case.vocabulary, case.anchor_includes_self, case.length_normalised)
     tolerance *= float(scores.abs().max())
     for found in answers:
         for place, row in enumerate(found["mine"]):
-            in_play, tau = rows.in_play()[row], found["threshold"][place]
-            if in_play:
-                assert tau == pytest.approx(float(threshold[rows.group[row]]), abs=tolerance, nan_ok=True)
-            else:
-                assert tau != tau
+            in_play = rows.in_play()[row]
+            expected = float(anchors[row]) if in_play else math.nan
+            assert found["anchors"][place] == pytest.approx(expected, abs=tolerance, nan_ok=True)
             for k, number in enumerate(numbers[row]):
                 score = found["scores"][place][k]
                 if number < 0 or not in_play:

@@ -67,31 +67,30 @@ def check_repeated(runs: Sequence[Sequence[Any]], passes: int) -> None:
 
 
 def by_row(answers: Answers) -> tuple[Tensor, Tensor]:
-    """Scores [T] of the rows' tokens, row by row, and the threshold [T] of each token's group."""
+    """Scores [T] of the rows' tokens, row by row, and the anchors [rows]."""
     rows = {}
     for found in answers:
-        for row, scores, threshold in zip(found["mine"], found["scores"], found["threshold"], strict=True):
-            rows[row] = scores, [threshold] * len(scores)
-    scores, thresholds = (torch.tensor([x for row in sorted(rows) for x in rows[row][i]]) for i in (0, 1))
-    return scores, thresholds
+        for row, scores, anchor in zip(found["mine"], found["scores"], found["anchors"], strict=True):
+            rows[row] = scores, [anchor]
+    scores, anchors = (torch.tensor([x for row in sorted(rows) for x in rows[row][i]]) for i in (0, 1))
+    return scores, anchors
 
 
-def differences(answers: Answers, others: Answers, beta: float) -> tuple[float, float]:
-    """Largest difference of the scores, and of the thresholds over β, both over the largest |score|."""
-    (scores, thresholds), (their_scores, their_thresholds) = by_row(answers), by_row(others)
-    scored, bounded = ~scores.isnan(), ~thresholds.isnan()
+def differences(answers: Answers, others: Answers) -> tuple[float, float]:
+    """Largest difference of the scores, and of the anchors, both over the largest |score|."""
+    (scores, anchors), (their_scores, their_anchors) = by_row(answers), by_row(others)
+    scored, anchored = ~scores.isnan(), ~anchors.isnan()
     assert torch.equal(scored, ~their_scores.isnan())
-    assert torch.equal(bounded, ~their_thresholds.isnan())
+    assert torch.equal(anchored, ~their_anchors.isnan())
     largest = scores[scored].abs().max()
     apart = (scores - their_scores)[scored].abs().max() / largest
-    thresholds_apart = (thresholds - their_thresholds)[scored & bounded].abs().max() / (beta * largest)
-    return float(apart), float(thresholds_apart)
+    return float(apart), float((anchors - their_anchors)[anchored].abs().max() / largest)
 
 
 def same_computation(case: Case) -> tuple[object, ...]:
     """What scores depend on beside the batch; rows of zeros that pad the vocabulary take probability."""
     kind = case.model, case.dtype, case.vocabulary, case.vocabulary_multiple
-    return *kind, case.anchor_includes_self, case.length_normalised, case.beta
+    return *kind, case.anchor_includes_self, case.length_normalised
 
 
 def pairs(cuts: Iterable[tuple[Case, Answers]]) -> Iterable[tuple[Case, Case, Answers, Answers]]:
@@ -105,7 +104,7 @@ def pairs(cuts: Iterable[tuple[Case, Answers]]) -> Iterable[tuple[Case, Case, An
             yield case, other, answers, others
 
 
-def check_weights_alike(answers: Answers, others: Answers, beta: float, rng: torch.Generator) -> int:
+def check_weights_alike(answers: Answers, others: Answers, rng: torch.Generator) -> int:
     """Check that two cuts select the same tokens but for those within the bound of τ, for β that put τ on a token.
 
     Returns:
@@ -114,14 +113,15 @@ def check_weights_alike(answers: Answers, others: Answers, beta: float, rng: tor
     Raises:
         AssertionError: they do not.
     """
-    (scores, thresholds), (their_scores, their_thresholds) = by_row(answers), by_row(others)
-    candidates = (~scores.isnan() & ~thresholds.isnan()).nonzero()[:, 0]
+    (scores, anchors), (their_scores, their_anchors) = by_row(answers), by_row(others)
+    candidates, anchored = (~scores.isnan()).nonzero()[:, 0], (~anchors.isnan()).nonzero()[:, 0]
     largest, close = scores[candidates].abs().max(), 0
-    for place in candidates[torch.randperm(len(candidates), generator=rng)[:20]]:
-        # τ is β times the lowest mean of a correct response
-        factor = scores[place] / thresholds[place]
-        selected, theirs = scores > thresholds * factor, their_scores > their_thresholds * factor
-        near = (scores - thresholds * factor).abs() <= (1 + abs(beta * factor)) * BOUND * largest
+    for i, place in enumerate(candidates[torch.randperm(len(candidates), generator=rng)[:20]]):
+        # τ is β times the mean of a correct response
+        anchor = anchored[i % len(anchored)]
+        beta = scores[place] / anchors[anchor]
+        selected, theirs = scores > anchors[anchor] * beta, their_scores > their_anchors[anchor] * beta
+        near = (scores - anchors[anchor] * beta).abs() <= (1 + abs(beta)) * BOUND * largest
         assert not (selected != theirs)[candidates][~near[candidates]].any()
         close += int(near[candidates].sum())
     return close
@@ -135,8 +135,8 @@ def check_cuts(cuts: Sequence[tuple[Case, Answers]]) -> int:
     """
     rng, compared = torch.Generator().manual_seed(0), 0
     for case, other, answers, others in pairs(cuts):
-        assert max(differences(answers, others, case.beta)) < BOUND, f"{case} and {other}"
-        assert check_weights_alike(answers, others, case.beta, rng) >= 20, "every β puts τ on a token"
+        assert max(differences(answers, others)) < BOUND, f"{case} and {other}"
+        assert check_weights_alike(answers, others, rng) >= 20, "every β puts τ on a token"
         compared += 1
     return compared
 
@@ -146,15 +146,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megatron", action="store_true", help="Megatron's cuts instead of FSDP's")
     cuts = megatron_cuts() if parser.parse_args().megatron else fsdp_cuts()
-    scores = thresholds = 0.0
+    scores = anchors = 0.0
     compared = 0
-    for case, _, answers, others in pairs(cuts):
-        found = differences(answers, others, case.beta)
-        scores, thresholds, compared = max(scores, found[0]), max(thresholds, found[1]), compared + 1
+    for _, _, answers, others in pairs(cuts):
+        found = differences(answers, others)
+        scores, anchors, compared = max(scores, found[0]), max(anchors, found[1]), compared + 1
     print(
         f"{len(cuts)} cuts, {compared} pairs that compute the same in float32: of the largest score, scores differ by"
     )
-    print(f"at most {scores:.1e} and thresholds by at most {thresholds:.1e} β")
+    print(f"at most {scores:.1e} and anchors by at most {anchors:.1e}")
 
 
 def fsdp_cuts() -> list[tuple[Case, Answers]]:

@@ -14,9 +14,9 @@ import torch
 
 from tests.integration.joining import score
 from tests.integration.passes import Case, Rows
-from verl_nthr.influence import scores
 from verl_nthr.influence.features import TokenFeatures
-from verl_nthr.integration import recording, worker
+from verl_nthr.influence.phases import Phases
+from verl_nthr.integration.worker.recorder import Recorder
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class Shortage:
 
 
 SCORING_PLACES = {
-    "features": Shortage(recording, "TokenFeatures"),
-    "directions": Shortage(scores._Scorer, "directions"),
-    "scores": Shortage(scores._Scorer, "add_scores"),
-    "influence on others": Shortage(scores._Scorer, "correct_responses"),
+    "features": Shortage(Recorder, "features"),
+    "M⁺": Shortage(Phases, "accumulate"),
+    "scores": Shortage(Phases, "score"),
+    "influence on others": Shortage(Phases, "responses_of"),
     "hidden states, second block": Shortage(TokenFeatures, "hidden_of", calls=(2,)),
     "hidden states, third block": Shortage(TokenFeatures, "hidden_of", calls=(3,)),
-    "thresholds": Shortage(worker, "thresholds"),
+    "anchors": Shortage(Phases, "anchors"),
 }
 ROOM_FOR_STATES = Shortage(torch, "empty", caller="_enlarged")
-NEVER_ENOUGH = Shortage(scores._Scorer, "directions", calls=())
+NEVER_ENOUGH = Shortage(Phases, "accumulate", calls=())
 
 
 @dataclass(frozen=True)

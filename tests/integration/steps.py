@@ -53,7 +53,7 @@ class StepBatch:
                 "entropy": torch.rand(length, generator=rng),
                 "extra_fields": {"reward_extra_info": {"acc": float(reward.sum())}},
                 "nthr_score": torch.randn(length, generator=rng) if mixed else torch.full((length,), torch.nan),
-                "nthr_threshold": torch.tensor({"a": 0.1, "b": -0.2}.get(uid, torch.nan)),
+                "nthr_anchor": torch.tensor({"a": 0.1, "b": -0.2}[uid] if key in CORRECT else torch.nan),
                 "nthr_seconds": torch.tensor(0.5),
             }
         return cls(rows)
@@ -89,7 +89,7 @@ class StepBatch:
         from transfer_queue import KVBatchMeta
         from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
-        from verl_nthr.integration.trainer import compute_advantage
+        from verl_nthr.integration.driver.trainer import compute_advantage
 
         algorithm = {"adv_estimator": estimator, "use_kl_in_reward": False, "gamma": 1.0, "lam": 1.0}
         algorithm |= {"nthr": options, "loss_denominator": loss_denominator}

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from verl_nthr.advantages import RULES
-from verl_nthr.integration.base_advantage import compute, share_of_kept, warn_of_graded_rewards
 from verl_nthr.integration.config.estimators import BASES, VERL_BASES
 from verl_nthr.integration.config.options import AlgorithmOptions
+from verl_nthr.integration.driver.base_advantage import compute, share_of_kept, warn_of_graded_rewards
 
 LAST = {"a_0_1": 1.0, "a_1_0": 0.0, "a_2_0": 0.0, "b_0_0": 0.0, "b_1_0": 0.0, "c_0_0": 1.0, "c_1_0": 1.0}
 """Rewards of the last outputs: a mixed group, one all wrong, one all correct."""

@@ -12,8 +12,8 @@ from tensordict import TensorDict
 
 from tests.heatmap.records import HOSTILE
 from verl_nthr.heatmap.token_dump import read_step
-from verl_nthr.integration.dump import COLUMNS, response_records, write_step
-from verl_nthr.integration.groups import group_responses
+from verl_nthr.integration.driver.groups import group_responses
+from verl_nthr.integration.driver.token_dump import COLUMNS, response_records, write_step
 
 NAN, INF = math.nan, math.inf
 KEYS = ["b_0_0", "a_1_0", "pad_0_0", "a_0_0"]
@@ -74,7 +74,7 @@ def jagged(rows: list[list[float]]) -> torch.Tensor:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     columns = {name: jagged(rows) for name, rows in ROWS.items()}
-    columns["nthr_threshold"] = torch.tensor([NAN, 1.0, NAN, 1.0])
+    columns["threshold"] = torch.tensor([NAN, 1.0, NAN, 1.0])
     assert set(columns) == set(COLUMNS)
     groups = group_responses(KEYS, [False, False, True, False], [False, True, False, False])
     batch = TensorDict(columns, batch_size=4)
@@ -96,7 +96,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_a_weighting_without_eta_writes_none(tmp_path: Path) -> None:
-    columns = {name: jagged(rows) for name, rows in ROWS.items()} | {"nthr_threshold": torch.tensor([NAN, 1.0, NAN, 1])}
+    columns = {name: jagged(rows) for name, rows in ROWS.items()} | {"threshold": torch.tensor([NAN, 1.0, NAN, 1])}
     groups = group_responses(KEYS, [False, False, True, False], [False, True, False, False])
     batch = TensorDict(columns, batch_size=4)
     first, _ = read_step(write_step(tmp_path, 7, response_records(7, KEYS, batch, WEIGHTS, groups, None, Tokenizer())))

@@ -13,8 +13,8 @@ from tests.processes import run_ranks
 
 ROWS = make_rows(0, vocab_size=70)
 CASES = [
-    Case("fsdp2", packed=True, dynamic=True, beta=-0.005),
-    Case("fsdp", packed=True, dynamic=True, beta=-0.005, tied=True, fused=True),
+    Case("fsdp2", packed=True, dynamic=True),
+    Case("fsdp", packed=True, dynamic=True, tied=True, fused=True),
 ]
 
 

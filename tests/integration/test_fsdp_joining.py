@@ -14,24 +14,27 @@ from tests.integration.joining import batches, check_failures, fail_in, score
 from tests.integration.passes import Case, make_rows
 from tests.integration.references import check_scores
 from tests.processes import run_ranks
-from verl_nthr.influence.features import TokenFeatures
-from verl_nthr.integration import fsdp, recording, slots, worker
+from verl_nthr.influence.phases import Phases
+from verl_nthr.integration.worker.fsdp import FSDPCapture
+from verl_nthr.integration.worker.recorder import Recorder
+from verl_nthr.integration.worker.token_slots import TokenSlots
 
 CASES = [
-    Case("fsdp2", packed=True, dynamic=True, beta=-0.005),
-    Case("fsdp", packed=False, dynamic=False, beta=-0.005),
-    Case("fsdp2", packed=True, dynamic=True, ulysses=2, beta=-0.005),
+    Case("fsdp2", packed=True, dynamic=True),
+    Case("fsdp", packed=False, dynamic=False),
+    Case("fsdp2", packed=True, dynamic=True, ulysses=2),
 ]
 ROWS = make_rows(0, vocab_size=70)
 BATCHES = batches(ROWS, 2)
 FAILING_PLACES = {
-    "before the pass": (slots.TokenSlots, "of_batch"),
-    "before a micro-batch": (fsdp.FSDPCapture, "_held_here"),
-    "at the output layer": (fsdp._MicroBatch, "observe"),
-    "after a micro-batch": (fsdp._MicroBatch, "write"),
-    "after the pass": (recording, "TokenFeatures"),
-    "while scoring": (TokenFeatures, "hidden_of"),
-    "while taking thresholds": (worker, "thresholds"),
+    "before the pass": (TokenSlots, "of_batch"),
+    "before a micro-batch": (FSDPCapture, "locate"),
+    "at the LM head": (Recorder, "observe"),
+    "after a micro-batch": (Recorder, "finish"),
+    "after the pass": (Recorder, "features"),
+    "while summing": (Phases, "accumulate"),
+    "while scoring": (Phases, "score"),
+    "while averaging": (Phases, "anchors"),
 }
 FAILING = 1
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration import mutations
-from tests.integration.mutations import Mutation, run_mutations
+from tests.integration.fsdp import build_engine, rows_of
+from tests.integration.mutations import Mutation, run_with
 from tests.integration.passes import Case, make_rows
 from tests.integration.references import check_log_probs, check_scores
 from tests.processes import run_ranks
 
 EVERYWHERE = (
     mutations.hidden_state_of_the_next_position,
-    mutations.no_temperature_in_the_pass,
-    mutations.no_temperature_in_the_scores,
+    mutations.next_token_taken_for_each,
+    mutations.no_temperature,
     mutations.tokens_outside_the_mask_counted,
     mutations.sums_in_bfloat16,
 )
 CASES: list[tuple[Case, tuple[Mutation, ...]]] = [
     (
         Case("fsdp2", packed=True, dynamic=True, ulysses=2, padded_to=50),
-        (*EVERYWHERE, mutations.appended_padding_forgotten, mutations.no_sum_over_the_ranks_of_a_sequence),
+        (*EVERYWHERE, mutations.appended_padding_forgotten, mutations.no_sum_over_the_ranks_of_a_response),
     ),
     (
         Case("fsdp", packed=False, dynamic=True),
@@ -37,17 +39,28 @@ PARAMETERS = [
 ]
 NOTICED_BY_THE_PASS = {
     "hidden_state_of_the_next_position",
-    "no_temperature_in_the_pass",
+    "next_token_taken_for_each",
+    "no_temperature",
     "appended_padding_forgotten",
-    "no_sum_over_the_ranks_of_a_sequence",
+    "no_sum_over_the_ranks_of_a_response",
 }
 ROWS = make_rows(0, vocab_size=70)
+
+
+def run_mutations(rank: int, models: str) -> list[dict[str, Any]]:
+    """By case and mutation, what the pass gives."""
+    os.environ["VERL_PLATFORM"] = "cpu"
+    engines = [build_engine(models, case) for case, _ in CASES]
+    return [
+        run_with(tried, engine, ROWS, rows_of(engine, ROWS), case)
+        for engine, (case, tried) in zip(engines, CASES, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
 def answers(models: Path) -> list[list[dict[str, Any]]]:
     """By rank and case."""
-    results = run_ranks(run_mutations, 2, str(models), ROWS, CASES, timeout=300)
+    results = run_ranks(run_mutations, 2, str(models), timeout=300)
     for result in results:
         if isinstance(result, Exception):
             raise result

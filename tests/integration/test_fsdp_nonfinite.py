@@ -8,22 +8,18 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from tests.integration.coverage import covers
 from tests.integration.fsdp import build_engine, configs, rows_of
-from tests.integration.injection import Fault, check_columns, faults_of
+from tests.integration.injection import check_columns, faults_of, injected
 from tests.integration.joining import score
 from tests.integration.passes import Case, make_rows
 from tests.integration.references import check_log_probs, check_scores
 from tests.integration.updates import make_targets, make_update
 from tests.processes import run_ranks
-from verl_nthr.integration import fsdp
-from verl_nthr.integration.recording import Recording
 
 ROWS = make_rows(0, vocab_size=70)
 FAST = [Case("fsdp2", packed=True, dynamic=True)]
@@ -46,32 +42,12 @@ def run_faults(rank: int, models: str, cases: list[Case], ranks: int) -> list[li
         engine = build_engine(models, case)
         mine = rows_of(engine, ROWS)
         passes = [None, *faults_of(ROWS, ranks // case.ulysses)]
-        results.append([_score(fault, rank, engine, mine, case) for fault in passes])
+        answers = []
+        for fault in passes:
+            with injected(fault, mine):
+                answers.append(score(engine, ROWS, mine, case))
+        results.append(answers)
     return results
-
-
-def _score(fault: Fault | None, rank: int, engine: Any, mine: list[int], case: Case) -> dict[str, Any] | None:
-    observe, write = fsdp._MicroBatch.observe, fsdp._MicroBatch.write
-
-    def faulty_observe(self: fsdp._MicroBatch, hidden: Tensor, layer: nn.Linear, recording: Recording) -> None:
-        hit = fault.hits("hidden", rank, recording, mine, self.tokens.slot)
-        # what the output layer gets
-        hidden.view(-1, hidden.shape[-1])[self.place[hit]] = fault.value
-        observe(self, hidden, layer, recording)
-
-    def faulty_write(self: fsdp._MicroBatch, log_probs: Tensor, recording: Recording) -> None:
-        hit = fault.hits("log_probs", rank, recording, mine, self.tokens.slot)
-        log_probs[self.tokens.position[hit]] = fault.value
-        write(self, log_probs, recording)
-
-    if fault is None:
-        return score(engine, ROWS, mine, case)
-    with (
-        torch.no_grad(),
-        mock.patch.object(fsdp._MicroBatch, "observe", faulty_observe),
-        mock.patch.object(fsdp._MicroBatch, "write", faulty_write),
-    ):
-        return score(engine, ROWS, mine, case)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from verl_nthr.integration.groups import group_responses, metric_values
+from verl_nthr.integration.driver.groups import group_responses, metric_values
 
 
 def test_rows_are_grouped_by_uid_whatever_their_order() -> None:

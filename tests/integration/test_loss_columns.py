@@ -10,9 +10,9 @@ import torch
 
 from tests.integration.test_options import stock
 from tests.integration.test_verl_batches import Queue
-from verl_nthr.integration.columns import CORRECT
 from verl_nthr.integration.config.loss_options import LOSS_TERMS, POLICY_LOSS, PRESERVED, LossTerms
 from verl_nthr.integration.config.validation import OWN_CLASS
+from verl_nthr.integration.protocol import CORRECT
 
 LLDS = [f"{POLICY_LOSS}._target_={OWN_CLASS}", f"+{POLICY_LOSS}.llds_coef=0.1"]
 METRICS = {"actor/llds_loss": [0.5], "mfu": [1.0]}

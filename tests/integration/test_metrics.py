@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from verl_nthr.integration.groups import Groups, group_responses
-from verl_nthr.integration.metrics import step_metrics
+from verl_nthr.integration.driver.groups import Groups, group_responses
+from verl_nthr.integration.driver.metrics import step_metrics
 from verl_nthr.weighting import NTHR, Positive, Responses
 
 NAN = math.nan

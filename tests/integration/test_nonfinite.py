@@ -13,9 +13,9 @@ from torch import Tensor
 
 from tests.integration.steps import CORRECT, KEYS, StepBatch
 from verl_nthr.heatmap.token_dump import read_step
-from verl_nthr.integration import nonfinite
 from verl_nthr.integration.config.estimators import BASES, ESTIMATORS
-from verl_nthr.integration.nonfinite import NonFiniteError
+from verl_nthr.integration.driver import nonfinite
+from verl_nthr.integration.driver.nonfinite import NonFiniteError
 
 NAN, INF = math.nan, math.inf
 COUNT = "nthr/nonfinite_groups"
@@ -51,12 +51,12 @@ def a_group(batch: StepBatch) -> None:
     """As the workers answer."""
     for key in batch.keys_of("a"):
         batch.rows[key]["nthr_score"][:] = NAN
-        batch.rows[key]["nthr_threshold"] = torch.tensor(NAN)
+        batch.rows[key]["nthr_anchor"] = torch.tensor(NAN)
 
 
-def a_threshold(value: float) -> Callable[[StepBatch], None]:
+def an_anchor(value: float) -> Callable[[StepBatch], None]:
     def inject(batch: StepBatch) -> None:
-        batch.rows[WRONG]["nthr_threshold"] = torch.tensor(value)
+        batch.rows[RIGHT]["nthr_anchor"] = torch.tensor(value)
 
     return inject
 
@@ -75,7 +75,7 @@ def test_the_sound_batch_is_weighed() -> None:
         *[one_token(key, value) for key in (RIGHT, WRONG) for value in (NAN, INF, -INF)],
         a_response,
         a_group,
-        *[a_threshold(value) for value in (NAN, INF, -INF)],
+        *[an_anchor(value) for value in (NAN, INF, -INF)],
     ],
 )
 @pytest.mark.parametrize("estimator", ["nthr", "thr", "nthr_random"])
@@ -101,14 +101,11 @@ def test_a_rank_without_scores_costs_all_its_groups_their_weights() -> None:
 
 def test_what_is_no_fault_is_not_counted() -> None:
     # all tokens, by β = −∞
-    batch = StepBatch.sound()
-    for key in batch.keys_of("a") + batch.keys_of("b"):
-        batch.rows[key]["nthr_threshold"] = torch.tensor(-INF)
-    assert batch.advantages(beta=-INF)[1][COUNT] == 0
+    assert StepBatch.sound().advantages(beta=-INF)[1][COUNT] == 0
     # no anchor: the correct responses have no tokens
     batch = StepBatch.sound()
     for key in batch.keys_of("a"):
-        batch.rows[key]["nthr_threshold"] = torch.tensor(NAN)
+        batch.rows[key]["nthr_anchor"] = torch.tensor(NAN)
         if key in CORRECT:
             batch.rows[key]["response_mask"][:] = 0
             batch.rows[key]["nthr_score"][:] = NAN

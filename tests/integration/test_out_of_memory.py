@@ -23,12 +23,12 @@ from tests.integration.shortage import (
     run_short,
 )
 from tests.processes import run_ranks
-from verl_nthr.influence import scores
-from verl_nthr.integration import fsdp
+from verl_nthr.influence.phases import Phases
+from verl_nthr.integration.worker.recorder import Recorder
 
 CASES = [
-    Case("fsdp2", packed=True, dynamic=True, beta=-0.005, anchor_includes_self=False),
-    Case("fsdp2", packed=True, dynamic=True, beta=-0.005, anchor_includes_self=False, ulysses=2),
+    Case("fsdp2", packed=True, dynamic=True, anchor_includes_self=False),
+    Case("fsdp2", packed=True, dynamic=True, anchor_includes_self=False, ulysses=2),
 ]
 PLACES = {**SCORING_PLACES, "room for states": ROOM_FOR_STATES, "never enough": NEVER_ENOUGH}
 ROWS = make_rows(0, vocab_size=70)
@@ -51,9 +51,9 @@ def run(rank: int, models: str, cases: list[Case], failing: list[int]) -> dict[s
 def run_helpless(rank: int, engine: Any) -> dict[str, str]:
     """By place, what this rank raises where more memory on the device would not help."""
     errors: dict[str, tuple[object, str, list[Exception | None]]] = {
-        "in a micro-batch": (fsdp._MicroBatch, "observe", [torch.OutOfMemoryError("CUDA out of memory"), None]),
-        "on the host": (scores._Scorer, "directions", [None, RuntimeError(CPU_SHORTAGE)]),
-        "beside a bug": (scores._Scorer, "directions", [torch.OutOfMemoryError("full"), ZeroDivisionError("a bug")]),
+        "in a micro-batch": (Recorder, "observe", [torch.OutOfMemoryError("CUDA out of memory"), None]),
+        "on the host": (Phases, "accumulate", [None, RuntimeError(CPU_SHORTAGE)]),
+        "beside a bug": (Phases, "accumulate", [torch.OutOfMemoryError("full"), ZeroDivisionError("a bug")]),
     }
     found = {}
     for place, (owner, name, of_rank) in errors.items():

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from verl_nthr.influence.features import OutputRows, TokenFeatures
-from verl_nthr.integration.recording import check_output_layer, store_device
+from verl_nthr.influence.features import LMHeadRows, TokenFeatures
+from verl_nthr.integration.worker.hidden_store import store_device
+from verl_nthr.integration.worker.verification import check_coverage, check_log_probs, check_logits
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -38,10 +39,32 @@ def test_hidden_states_come_back_in_float32() -> None:
     assert found.tolist() == [[4.0, 5.0], [0.0, 1.0]]
 
 
-def test_only_finite_logits_have_to_be_those_of_the_output_layer() -> None:
-    rows, ids = OutputRows(torch.tensor([[1.0, 0.0], [0.0, 2.0]])), torch.tensor([1, 1, 0])
+def features_of(hidden: torch.Tensor, token_ids: torch.Tensor, log_normalizer: torch.Tensor) -> TokenFeatures:
+    zeros = torch.zeros(len(token_ids))
+    return TokenFeatures(hidden, token_ids, zeros, log_normalizer, zeros + 1, zeros.long(), zeros.long())
+
+
+def test_a_finite_logit_must_be_hidden_state_times_lm_head() -> None:
+    rows, ids = LMHeadRows(torch.tensor([[1.0, 0.0], [0.0, 2.0]])), torch.tensor([1, 1, 0])
     hidden = torch.tensor([[0.0, torch.inf], [0.0, torch.nan], [3.0, 0.0]])
-    check_output_layer(rows, hidden, ids, torch.tensor([[0.0, 1.0], [0.0, 1.0], [3.0, 0.0]]), ids)
-    check_output_layer(rows, hidden.nan_to_num(0.0, 0.0), ids, torch.tensor([[0.0, torch.nan]] * 2 + [[3.0, 0.0]]), ids)
-    with pytest.raises(RuntimeError, match="not its last hidden states times its output layer"):
-        check_output_layer(rows, hidden, ids, torch.tensor([[0.0, 1.0], [0.0, 1.0], [4.0, 0.0]]), ids)
+    sound = torch.tensor([1.0, 1.0, 3.0])
+    check_logits(features_of(hidden, ids, sound), rows, sound, torch.float32)
+    nothing = features_of(hidden.nan_to_num(0.0, 0.0), ids, sound)
+    check_logits(nothing, rows, torch.tensor([torch.nan, torch.inf, 3.0]), torch.float32)
+    for capped, dtype in ((2.9, torch.float32), (2.0, torch.bfloat16)):
+        with pytest.raises(RuntimeError, match=r"3.*cap or scale"):
+            check_logits(features_of(hidden, ids, sound), rows, torch.tensor([1.0, 1.0, capped]), dtype)
+
+
+def test_probabilities_must_add_up_to_one() -> None:
+    features = features_of(torch.zeros(3, 2), torch.zeros(3).long(), torch.tensor([2.0, torch.inf, 5.0]))
+    check_log_probs(features, torch.tensor([0, 1]), torch.tensor([2.0, 3.0]), torch.float32)
+    check_log_probs(features, torch.tensor([2]), torch.tensor([5.3]), torch.bfloat16)
+    with pytest.raises(RuntimeError, match="add up to"):
+        check_log_probs(features, torch.tensor([0, 2]), torch.tensor([2.0, 5.3]), torch.float32)
+
+
+def test_every_token_is_recorded_once() -> None:
+    check_coverage(torch.ones(3))
+    with pytest.raises(RuntimeError, match=r"of 4 .* 1 unrecorded .* 2 more"):
+        check_coverage(torch.tensor([1.0, 0.0, 2.0, 3.0]))

@@ -11,7 +11,7 @@ from tests.integration import test_fsdp_cuts
 from tests.integration.passes import Case, make_rows
 from tests.integration.repetition import answers_of_cases, check_cuts, check_repeated, differences, run_twice
 from tests.processes import run_ranks
-from verl_nthr.integration.trainer import seed_of
+from verl_nthr.integration.driver.trainer import seed_of
 
 BATCHES = [make_rows(seed, vocab_size=70) for seed in range(3)]
 CASES = [
@@ -28,12 +28,12 @@ def test_a_pass_is_repeated_bit_for_bit_in_a_process_and_in_new_ones(models: Pat
 
 def test_the_differences_of_two_cuts_by_hand() -> None:
     nan = float("nan")
-    one = [{"mine": [0, 1], "scores": [[1.0, nan], [2.0]], "threshold": [0.5, nan]}]
+    one = [{"mine": [0, 1], "scores": [[1.0, nan], [2.0]], "anchors": [0.5, nan]}]
     other = [
-        {"mine": [1], "scores": [[2.0]], "threshold": [nan]},
-        {"mine": [0], "scores": [[1.5, nan]], "threshold": [0.25]},
+        {"mine": [1], "scores": [[2.0]], "anchors": [nan]},
+        {"mine": [0], "scores": [[1.5, nan]], "anchors": [0.25]},
     ]
-    assert differences(one, other, beta=0.5) == (0.25, 0.25)
+    assert differences(one, other) == (0.25, 0.125)
 
 
 def test_cuts_differ_within_the_bound_and_select_the_same_tokens_beyond_it(models: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from verl_nthr.integration.config.options import NTHROptions
-from verl_nthr.integration.groups import read_groups
+from verl_nthr.integration.driver.groups import read_groups
 
 REWARDS = {"a_0_0": 0.0, "b_0_0": 1.0, "a_1_0": 0.0, "a_0_1": 1.0, "b_1_0": 1.0}
 """By TransferQueue key; a colocated reward model judges every output of a session by itself."""

@@ -197,7 +197,7 @@ def test_real_actors_are_asked() -> None:
             "workers_with_another_plugin",
             [
                 "infer_batch of its engine is tests.integration.workers_with_another_plugin.infer_batch, another",
-                "the workers returned no nthr_score, nthr_threshold, nthr_seconds",
+                "the workers returned no nthr_score, nthr_anchor, nthr_seconds",
             ],
         ),
     ],

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from tests.integration.passes import Case, Rows, make_data
 from tests.integration.references import forward
-from verl_nthr.integration.columns import CORRECT
 from verl_nthr.integration.config.loss_options import LOSS_TERMS, PRESERVED, LossTerms
+from verl_nthr.integration.protocol import CORRECT
 
 NORM = "norm of all gradients"
 

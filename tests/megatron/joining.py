@@ -8,13 +8,17 @@ from typing import Any
 from tests.integration.joining import Ending, batches, fail_in, score
 from tests.integration.passes import Rows
 from tests.megatron.passes import MegatronCase, build_engine, leave_engine, prepare_process, rows_of
-from verl_nthr.integration import megatron, recording, slots, worker
+from verl_nthr.influence.phases import Phases
+from verl_nthr.integration.worker.megatron import MegatronCapture
+from verl_nthr.integration.worker.recorder import Recorder
+from verl_nthr.integration.worker.token_slots import TokenSlots
 
 FAILING_PLACES = {
-    "before the pass": (slots.TokenSlots, "of_batch"),
-    "in the pass": (megatron.MegatronCapture, "_observe"),
-    "after the pass": (recording, "TokenFeatures"),
-    "while scoring": (worker.GroupVocabulary, "part"),
+    "before the pass": (TokenSlots, "of_batch"),
+    "in the pass": (MegatronCapture, "observe"),
+    "while gathering rows": (MegatronCapture, "lm_head_rows"),
+    "after the pass": (Recorder, "features"),
+    "while scoring": (Phases, "score"),
 }
 
 

@@ -95,7 +95,7 @@ def test_a_request_changes_nothing_but_the_columns(models: Path, rows: Rows) -> 
             assert found["fused"]
             for reason, message in found["refusals"].items():
                 assert f"does not cover {reason} on the Megatron engine" in message or "NTHR failed on" in message
-    ours = ["nthr_score", "nthr_seconds", "nthr_threshold"]
+    ours = ["nthr_anchor", "nthr_score", "nthr_seconds"]
     assert [found["columns"] for found in results[0]] == [ours, ours, []]
     assert [found["columns"] for found in results[1]] == [[], [], ours]
     for index in range(len(cases)):

@@ -11,9 +11,9 @@ from verl_nthr.comparison.policy import Record
 from verl_nthr.errors import InputError
 from verl_nthr.influence.batch import batch_influence
 from verl_nthr.influence.selection import success_rates
-from verl_nthr.integration.base_advantage import share_of_kept
 from verl_nthr.integration.config.estimators import BASES, DR_GRPO, ESTIMATORS, Estimator
 from verl_nthr.integration.config.options import AlgorithmOptions
+from verl_nthr.integration.driver.base_advantage import share_of_kept
 from verl_nthr.integration.functions import advantages
 from verl_nthr.weighting import WEIGHTINGS, Responses, Weighting
 

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from verl_nthr.influence.checks import check_tokens, temperature_of_tokens
-from verl_nthr.influence.features import OutputRows, TokenFeatures
+from verl_nthr.influence.features import LMHeadRows, TokenFeatures
 from verl_nthr.influence.scores import influence_scores
 from verl_nthr.influence.selection import success_rates, thresholds
-from verl_nthr.influence.sharding import Sharding
 from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
 
 
@@ -83,9 +82,9 @@ def batch_influence(
     counted = token_group >= 0
     hidden_T, token_ids_T, response_T = hidden[counted], token_ids[counted].long(), response[counted]
     temperature_T, group_T = temperature_T[counted], token_group[counted]
-    rows = OutputRows(unembedding, bias)
+    rows = LMHeadRows(unembedding, bias)
     if log_probs is None:
-        log_probs_T = rows.log_probs(hidden_T, token_ids_T, temperature_T)
+        log_probs_T = _log_softmax(rows, hidden_T, token_ids_T, temperature_T)
     else:
         log_probs_T = log_probs[counted].float()
     log_normalizer_T = rows.label_logits(hidden_T, token_ids_T) / temperature_T - log_probs_T
@@ -95,22 +94,35 @@ def batch_influence(
     else:
         keys = vocabulary_keys(group_T, token_ids_T, vocab_size)
         entries = GroupVocabulary.from_keys(keys, num_groups, vocab_size)
-    scores_T, anchors, finite = influence_scores(
+    found = influence_scores(
         features,
         rows,
         entries,
         group,
         correct & (group >= 0),
-        Sharding(),
         anchor_includes_self=anchor_includes_self,
         length_normalised=length_normalised,
     )
     return BatchInfluence(
-        scores=hidden.new_zeros(hidden.shape[0], dtype=torch.float32).masked_scatter_(counted, scores_T),
-        anchors=anchors,
-        threshold=thresholds(anchors, group, num_groups, beta),
+        scores=hidden.new_zeros(hidden.shape[0], dtype=torch.float32).masked_scatter_(counted, found.scores),
+        anchors=found.anchors,
+        threshold=thresholds(found.anchors, group, num_groups, beta),
         success_rate=success_rates(group, correct, num_groups),
-        finite=finite,
+        finite=found.finite,
         group=token_group,
         correct=correct[response],
     )
+
+
+def _log_softmax(rows: LMHeadRows, hidden: Tensor, token_ids: Tensor, temperature: Tensor, chunk: int = 1024) -> Tensor:
+    """[T] float32: log softmax(logits / temperature)[token] over the whole vocabulary, ``chunk`` tokens at a time.
+
+    The softmax is taken in float64, so that 1 − π keeps its relative precision where π is close to 1.
+    """
+    weight = rows.weight.double()
+    bias = None if rows.bias is None else rows.bias.double()
+    log_probs = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
+    for part in torch.arange(hidden.shape[0], device=hidden.device).split(chunk):
+        logits = torch.nn.functional.linear(hidden[part].double(), weight, bias) / temperature[part, None]
+        log_probs[part] = torch.log_softmax(logits, dim=-1).gather(1, token_ids[part, None])[:, 0].float()
+    return log_probs

@@ -1,4 +1,4 @@
-"""Which precision the products of scoring are taken in."""
+"""Precision of the matrix products of scoring."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 
 @contextmanager
-def products_of(hidden: Tensor, device: torch.device) -> Iterator[None]:
-    """TF32 for the float32 products on ``device`` while the context is open, if hidden states are of half precision.
+def tf32_for_half_precision(hidden: Tensor, device: torch.device) -> Iterator[None]:
+    """Take TF32 for float32 products on ``device`` while the context is open, if hidden states are of half precision.
 
     bfloat16 and float16 fit into TF32's 8 exponent and 10 mantissa bits, so that the logits of such a model lose
     nothing; prediction errors and M⁺ are rounded to them, which changes a score by far less than the rounding of the

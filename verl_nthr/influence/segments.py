@@ -17,11 +17,11 @@ PADDING_ELEMENTS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How large blocks of padded runs are."""
+class BlockSizes:
+    """Sizes of the blocks that padded runs are taken in."""
 
     block_elements: int
-    """Float32 elements of one block: [S, t, D], [S, t, V] or [S, V, D]."""
+    """Float32 elements of one block: [B, L, D], [B, L, U] or [B, U, D]."""
 
     block_tokens: int
     """Tokens of a run that are taken together even so: fewer would not be worth reading the output rows."""
@@ -29,21 +29,21 @@ class Limits:
     padding_share: float
     """Padding that a bucket may have beyond :data:`PADDING_ELEMENTS`, as a share of what it holds."""
 
+    @staticmethod
+    def for_device(device: torch.device) -> BlockSizes:
+        """The sizes that suit a device."""
+        return CPU if device.type == "cpu" else ACCELERATOR
 
-CPU = Limits(block_elements=1 << 20, block_tokens=64, padding_share=0.0)
+
+CPU = BlockSizes(block_elements=1 << 20, block_tokens=64, padding_share=0.0)
 """Blocks that fit a cache; a product for one run alone is as fast as one for many."""
 
-ACCELERATOR = Limits(block_elements=1 << 24, block_tokens=64, padding_share=0.25)
+ACCELERATOR = BlockSizes(block_elements=1 << 24, block_tokens=64, padding_share=0.25)
 """Blocks that take longer than their launch."""
 
 
-def limits_of(device: torch.device) -> Limits:
-    """What suits a device."""
-    return CPU if device.type == "cpu" else ACCELERATOR
-
-
 @dataclass(frozen=True)
-class Segments:
+class TokenSegments:
     """Runs of neighbouring tokens in some order of all tokens; each belongs to one prompt group.
 
     Attributes:
@@ -59,19 +59,19 @@ class Segments:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def __getitem__(self, index: Sequence[int]) -> Segments:
+    def __getitem__(self, index: Sequence[int]) -> TokenSegments:
         """Some of the runs."""
-        return Segments(*([column[i] for i in index] for column in (self.starts, self.counts, self.groups)))
+        return TokenSegments(*([column[i] for i in index] for column in (self.starts, self.counts, self.groups)))
 
 
-def plan_buckets(counts: Sequence[int], sizes: Sequence[int], dim: int, limits: Limits) -> list[list[int]]:
-    """Which runs are padded together: indices of runs, those without tokens or without entries left out.
+def plan_buckets(counts: Sequence[int], sizes: Sequence[int], dim: int, block_sizes: BlockSizes) -> list[list[int]]:
+    """Choose the runs that are padded together: indices of runs; those without tokens or entries are left out.
 
     Args:
         counts: tokens of each run.
         sizes: vocabulary entries of each run.
         dim: D.
-        limits: of a bucket.
+        block_sizes: bounds of a bucket.
     """
     held = [i for i in range(len(counts)) if counts[i] and sizes[i]]
     # runs of about the same number of entries beside each other, within them by tokens
@@ -82,8 +82,8 @@ def plan_buckets(counts: Sequence[int], sizes: Sequence[int], dim: int, limits: 
         wider, longer = max(size, sizes[i]), max(count, counts[i])
         runs, area = (len(buckets[-1]) + 1, used + counts[i] * sizes[i]) if buckets else (1, 0)
         padding = runs * wider * longer - area
-        fits = runs * max(wider * longer, wider * dim, longer * dim) <= limits.block_elements
-        if buckets and fits and padding <= limits.padding_share * area + PADDING_ELEMENTS:
+        fits = runs * max(wider * longer, wider * dim, longer * dim) <= block_sizes.block_elements
+        if buckets and fits and padding <= block_sizes.padding_share * area + PADDING_ELEMENTS:
             buckets[-1].append(i)
             used, count, size = area, longer, wider
         else:
@@ -93,15 +93,15 @@ def plan_buckets(counts: Sequence[int], sizes: Sequence[int], dim: int, limits: 
 
 
 def padded_places(starts: Tensor, counts: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """The places of runs, as rows of equal length.
+    """Places of runs, as rows of equal length.
 
     Args:
-        starts: [S].
-        counts: [S].
-        places: [t] counted from the start of a run.
+        starts: [B].
+        counts: [B].
+        places: [L] counted from the start of a run.
 
     Returns:
-        index [S, t] int64, in a run's padding that of its last element; inside [S, t] bool, False for padding.
+        index [B, L] int64, in a run's padding that of its last element; inside [B, L] bool, False for padding.
     """
     inside = places < counts[:, None]
     return starts[:, None] + torch.minimum(places, (counts - 1).clamp_min(0)[:, None]), inside

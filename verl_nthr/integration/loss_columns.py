@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 import wrapt
 
-from verl_nthr.integration.columns import CORRECT, read_columns
 from verl_nthr.integration.config.estimators import estimator_of
 from verl_nthr.integration.config.loss_options import LOSS_TERMS, PRESERVED, LossTerms
 from verl_nthr.integration.config.options import AlgorithmOptions
-from verl_nthr.integration.groups import read_groups
+from verl_nthr.integration.driver.columns import read_columns, write_columns
+from verl_nthr.integration.driver.groups import read_groups
+from verl_nthr.integration.protocol import CORRECT
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
@@ -50,9 +51,6 @@ def update_actor(
     Raises:
         RuntimeError: the workers added no term.
     """
-    import transfer_queue as tq
-    from tensordict import TensorDict
-
     base = "advantages" if estimator_of(trainer.config) is None else "returns"
     columns = read_columns(batch, base, "response_mask").to_padded_tensor()
     mask = columns["response_mask"].bool()
@@ -60,9 +58,8 @@ def update_actor(
     # the mean is at least 0 where the sum is
     preserved = (columns[base].masked_fill(~mask, 0.0).sum(dim=1) >= 0) & mask.any(dim=1) & ~is_padding
     correct = read_groups(batch, AlgorithmOptions.from_config(trainer.config.algorithm).nthr).row_correct
-    rows = TensorDict({CORRECT: correct, PRESERVED: preserved}, batch_size=len(batch))
     # workers fetch the fields that the batch names
-    batch.fields = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=rows).fields
+    batch.fields = write_columns(batch, {CORRECT: correct, PRESERVED: preserved}).fields
     batch.extra_info[LOSS_TERMS] = terms
     try:
         output = verl_update(batch, metrics=metrics)

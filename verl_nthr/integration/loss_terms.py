@@ -16,8 +16,8 @@ import torch.distributed as dist
 import wrapt
 from torch import Tensor
 
-from verl_nthr.integration.columns import CORRECT
 from verl_nthr.integration.config.loss_options import LOSS_TERMS, PRESERVED, LossTerms
+from verl_nthr.integration.protocol import CORRECT
 from verl_nthr.losses.llds import llds
 from verl_nthr.losses.positive_nll import positive_nll
 

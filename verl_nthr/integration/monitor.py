@@ -14,9 +14,9 @@ import torch
 import wrapt
 from torch import Tensor
 
-from verl_nthr.integration.columns import read_columns
 from verl_nthr.integration.config.options import AlgorithmOptions
-from verl_nthr.integration.groups import read_groups
+from verl_nthr.integration.driver.columns import read_columns
+from verl_nthr.integration.driver.groups import read_groups
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

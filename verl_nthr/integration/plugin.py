@@ -13,8 +13,10 @@ from types import ModuleType
 
 import wrapt
 
-from verl_nthr.integration import group_filter, loss_columns, loss_terms, monitor, trainer, worker, worker_check
+from verl_nthr.integration import group_filter, loss_columns, loss_terms, monitor, worker_check
 from verl_nthr.integration.config import estimators, validation, versions
+from verl_nthr.integration.driver import trainer
+from verl_nthr.integration.worker import scoring
 from verl_nthr.supported import installed_version, requirement
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ HOOKS: tuple[tuple[str, Callable[[ModuleType], None]], ...] = (
     ("verl.trainer.ppo.v1.trainer_base", loss_columns.override_trainer_base),
     ("verl.trainer.ppo.v1.trainer_base", trainer.override_trainer_base),
     ("verl.trainer.ppo.v1.trainer_base", worker_check.override_trainer_base),
-    ("verl.workers.engine.base", worker.override_engine_base),
+    ("verl.workers.engine.base", scoring.override_engine_base),
     ("verl.workers.engine.base", loss_terms.override_engine_base),
 )
 

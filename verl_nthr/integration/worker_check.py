@@ -121,7 +121,7 @@ def look(worker: Any, methods: list[str]) -> Answer:
                 "first step fails, run without that package"
             )
     if "infer_batch" in methods:
-        from verl_nthr.integration.engines import capture_of
+        from verl_nthr.integration.worker.engines import capture_of
 
         try:
             capture_of(engine)

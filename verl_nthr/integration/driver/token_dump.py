@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from verl_nthr.influence.selection import penalty_factor
-from verl_nthr.integration.groups import Groups, parse_key
-from verl_nthr.integration.request import SCORE, THRESHOLD
+from verl_nthr.integration.driver.groups import Groups, parse_key
+from verl_nthr.integration.protocol import SCORE
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
     from transformers import PreTrainedTokenizerBase
 
 SCHEMA = 2
+THRESHOLD = "threshold"
+"""Name of τ [B], which the driver adds to the columns."""
+
 COLUMNS = (
     "prompts",
     "responses",

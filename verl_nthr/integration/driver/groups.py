@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from verl_nthr.influence.selection import success_rates
-from verl_nthr.integration.columns import read_columns
+from verl_nthr.influence.selection import success_rates, thresholds
 from verl_nthr.integration.config.options import REWARD_METRIC, NTHROptions
+from verl_nthr.integration.driver.columns import read_columns
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
@@ -50,6 +50,20 @@ class Groups:
     def num_groups(self) -> int:
         """Prompt groups of the batch, homogeneous ones included."""
         return len(self.uids)
+
+    def thresholds(self, row_anchor: Tensor, beta: float) -> Tensor:
+        """[B] float32: τ of the row's group, nan if it is not mixed or has no anchor.
+
+        Args:
+            row_anchor: [B] float32, s̄⁺ of the row's response, nan where there is none.
+            beta: β.
+        """
+        in_play = self.response >= 0
+        anchors = row_anchor.new_full(self.group.shape, torch.nan)
+        anchors[self.response[in_play]] = row_anchor[in_play]
+        threshold = torch.full_like(row_anchor, torch.nan)
+        threshold[in_play] = thresholds(anchors, self.group, self.num_mixed, beta)[self.group[self.response[in_play]]]
+        return threshold
 
     def having(self, rows: Tensor) -> Tensor:
         """[num_groups] bool: the prompt groups that one of the ``rows`` [B] bool belongs to."""

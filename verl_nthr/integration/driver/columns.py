@@ -1,4 +1,4 @@
-"""Columns of a batch in TransferQueue."""
+"""Columns of a batch in TransferQueue: the one place that reads and writes them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
+    from torch import Tensor
     from transfer_queue import KVBatchMeta
-
-
-CORRECT = "nthr_correct"
-"""Column [B] bool: whether the row's response is correct; False for padding rows."""
 
 
 def read_columns(batch: KVBatchMeta, *names: str) -> TensorDict:
@@ -32,3 +29,12 @@ def read_columns(batch: KVBatchMeta, *names: str) -> TensorDict:
             "(BaseEngine.infer_batch): run without that one. `verl-nthr doctor` shows what is loaded in a Ray worker"
         )
     return data
+
+
+def write_columns(batch: KVBatchMeta, columns: dict[str, Tensor]) -> KVBatchMeta:
+    """Write columns of all rows, and return the batch with the names of all columns that it then has."""
+    import transfer_queue as tq
+    from tensordict import TensorDict
+
+    fields = TensorDict(columns, batch_size=len(batch))
+    return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)

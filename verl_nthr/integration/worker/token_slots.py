@@ -1,4 +1,4 @@
-"""Which response tokens take part in a scoring pass, in the batch of a rank and in its micro-batches."""
+"""The response tokens that take part in a scoring pass, in the batch of a rank and in its micro-batches."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TokenSlots:
 
 
 @dataclass(frozen=True)
-class SlottedTokens:
+class MicroBatchTokens:
     """The t tokens of a micro-batch that have a slot.
 
     Attributes:
@@ -83,7 +83,7 @@ class SlottedTokens:
     temperature: Tensor
 
     @classmethod
-    def of_micro_batch(cls, micro_batch: TensorDict) -> SlottedTokens:
+    def of_micro_batch(cls, micro_batch: TensorDict) -> MicroBatchTokens:
         """Find them by the column :data:`SLOT` of a micro-batch with jagged ``input_ids`` and a ``temperature``."""
         input_ids, slots = micro_batch["input_ids"], micro_batch[SLOT]
         starts, lengths, slot = input_ids.offsets(), slots.offsets().diff(), slots.values()
@@ -104,6 +104,6 @@ class SlottedTokens:
             temperature=temperature.expand(len(lengths))[row],
         )
 
-    def __getitem__(self, index: Tensor | slice) -> SlottedTokens:
+    def __getitem__(self, index: Tensor | slice) -> MicroBatchTokens:
         """Some of the tokens."""
-        return SlottedTokens(*(getattr(self, field.name)[index] for field in fields(self)))
+        return MicroBatchTokens(*(getattr(self, field.name)[index] for field in fields(self)))

@@ -13,14 +13,15 @@ import torch
 import wrapt
 from torch import Tensor
 
-from verl_nthr.integration import alerts, base_advantage, dump
-from verl_nthr.integration.columns import CORRECT, read_columns
+from verl_nthr.integration import alerts
 from verl_nthr.integration.config.estimators import estimator_of
 from verl_nthr.integration.config.options import REWARD_METRIC, AlgorithmOptions
-from verl_nthr.integration.groups import read_groups
-from verl_nthr.integration.metrics import step_metrics
-from verl_nthr.integration.nonfinite import NonFiniteGroups
-from verl_nthr.integration.request import REQUEST, RESPONSE, SCORE, SECONDS, THRESHOLD, ScoringRequest
+from verl_nthr.integration.driver import base_advantage, token_dump
+from verl_nthr.integration.driver.columns import read_columns, write_columns
+from verl_nthr.integration.driver.groups import read_groups
+from verl_nthr.integration.driver.metrics import step_metrics
+from verl_nthr.integration.driver.nonfinite import NonFiniteGroups
+from verl_nthr.integration.protocol import ANCHOR, CORRECT, REQUEST, RESPONSE, SCORE, SECONDS, ScoringRequest
 from verl_nthr.integration.standing_in import standing_in
 from verl_nthr.weighting import NTHR, WEIGHTINGS, Responses
 
@@ -56,15 +57,19 @@ def compute_old_log_prob(
     verl_pass: Callable[..., KVBatchMeta], trainer: PPOTrainer, batch: KVBatchMeta, metrics: dict[str, Any]
 ) -> KVBatchMeta:
     """verl's pass over a batch that carries a scoring request; its answers are columns of the batch."""
-    import transfer_queue as tq
-    from tensordict import TensorDict
-
     options = AlgorithmOptions.from_config(trainer.config.algorithm).nthr
     groups = read_groups(batch, options)
-    response = TensorDict({RESPONSE: groups.response}, batch_size=len(batch))
-    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=response)
+    write_columns(batch, {RESPONSE: groups.response})
     weighting = WEIGHTINGS[estimator_of(trainer.config).weighting]
-    request = ScoringRequest(groups.group, groups.correct, groups.num_mixed, options, weighting.length_normalised)
+    request = ScoringRequest(
+        groups.group,
+        groups.correct,
+        groups.num_mixed,
+        options.vocabulary,
+        options.anchor_includes_self,
+        weighting.length_normalised,
+        options.feature_device,
+    )
     batch.extra_info[REQUEST] = request
     try:
         output = verl_pass(batch, metrics=metrics)
@@ -120,7 +125,7 @@ class Step:
         self.groups = read_groups(batch, self.options)
         self.metrics: dict[str, float] = {}
         self._nonfinite = NonFiniteGroups(self.groups, trainer.global_steps, self.options.on_nonfinite)
-        self._columns = read_columns(batch, SCORE, THRESHOLD, SECONDS) if estimator.is_scored else None
+        self._columns = read_columns(batch, SCORE, ANCHOR, SECONDS) if estimator.is_scored else None
         self._score = self._threshold = self._weights = torch.ones(0, 0)
 
     def advantage(self, verl_function: Callable[..., DataProto]) -> Callable[..., DataProto]:
@@ -158,10 +163,10 @@ class Step:
         if self._columns is not None:
             rows = self._columns[SCORE].unbind()
             score = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=torch.nan)
-            threshold = self._columns[THRESHOLD]
-            without = self._nonfinite.in_scores(score, threshold, mask, self.options.beta)
+            anchor = self._columns[ANCHOR]
+            without = self._nonfinite.in_scores(score, anchor, mask)
             score = score.masked_fill(without[:, None], torch.nan)
-            threshold = threshold.masked_fill(without, torch.nan)
+            threshold = self.groups.thresholds(anchor, self.options.beta).masked_fill(without, torch.nan)
             self.metrics["nthr/seconds"] = float(self._columns[SECONDS].max())
         groups = self.groups
         responses = Responses(
@@ -178,10 +183,13 @@ class Step:
             [row[:length] for row, length in zip(values, lengths, strict=True)]
             for values in (self._score, self._weights)
         )
-        held = {SCORE: torch.nested.as_nested_tensor(scores, layout=torch.jagged), THRESHOLD: self._threshold}
-        columns = read_columns(batch, *(name for name in dump.COLUMNS if name not in held))
+        held = {
+            SCORE: torch.nested.as_nested_tensor(scores, layout=torch.jagged),
+            token_dump.THRESHOLD: self._threshold,
+        }
+        columns = read_columns(batch, *(name for name in token_dump.COLUMNS if name not in held))
         columns.update(held)
-        records = dump.response_records(
+        records = token_dump.response_records(
             self.trainer.global_steps,
             batch.keys,
             columns,
@@ -191,7 +199,7 @@ class Step:
             self.trainer.tokenizer,
         )
         is_later_update = self.trainer.local_trigger_step > 0
-        dump.write_step(self.options.token_dump_dir, self.trainer.global_steps, records, append=is_later_update)
+        token_dump.write_step(self.options.token_dump_dir, self.trainer.global_steps, records, append=is_later_update)
 
 
 def seed_of(trainer: PPOTrainer) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from verl_nthr.influence.selection import penalty_factor
-from verl_nthr.integration.groups import Groups
+from verl_nthr.integration.driver.groups import Groups
 from verl_nthr.weighting import NTHR, Responses, Weighting
 
 

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from verl_nthr.integration.groups import Groups
+from verl_nthr.integration.driver.groups import Groups
 
 RAISE = "raise"
 SHOWN_GROUPS = 8
@@ -56,22 +56,20 @@ class NonFiniteGroups:
             "the size of the rewards, and at the log-probs",
         )
 
-    def in_scores(self, score: Tensor, threshold: Tensor, mask: Tensor, beta: float) -> Tensor:
+    def in_scores(self, score: Tensor, anchor: Tensor, mask: Tensor) -> Tensor:
         """[B] bool, rows without weights: outside of mixed groups, and of mixed groups with a number not finite.
 
         Args:
             score: [B, L]; only those inside the mask count.
-            threshold: [B]; τ may be −inf with β = −inf, and nan in a group whose correct responses have no tokens.
+            anchor: [B], s̄⁺ of the row's response; only those of correct responses with tokens count.
             mask: [B, L] bool.
-            beta: option ``beta``.
         """
         groups, has_tokens = self._groups, mask.any(-1)
         mixed = groups.response >= 0
-        anchored = groups.rows_of(groups.having(groups.row_correct & has_tokens))
-        has_threshold = threshold.isfinite() | (threshold == beta) | (threshold.isnan() & ~anchored)
+        has_anchor = anchor.isfinite() | ~groups.row_correct
         has_scores = (score.isfinite() | ~mask).all(-1)
         found = self._add(
-            mixed & has_tokens & ~(has_threshold & has_scores),
+            mixed & has_tokens & ~(has_anchor & has_scores),
             "a hidden state, log-prob or score",
             "their advantages are the base advantages, with no weights",
             "the model's weights and dtype, and at actor/grad_norm of the steps before",

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from verl_nthr.advantages import AdvantageRule, GroupRewards
-from verl_nthr.integration.columns import CORRECT
 from verl_nthr.integration.config.estimators import DR_GRPO, VERL_BASES
+from verl_nthr.integration.protocol import CORRECT
 from verl_nthr.integration.standing_in import standing_in
 
 if TYPE_CHECKING:
