@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
+import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -92,7 +94,8 @@ def verls_problems(verls_check: Callable[[DictConfig], None], config: DictConfig
         for name in option_names():
             policy_loss.pop(name, None)
     try:
-        verls_check(copy)
+        with contextlib.redirect_stdout(io.StringIO()):  # verl says there that all is well
+            verls_check(copy)
     except (*REFUSALS, *SURPRISES) as error:
         return [reason(error)]
     return []
