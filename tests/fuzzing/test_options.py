@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tests.fuzzing.inputs import fuzzed, may_refuse, numbers
+from verl_nthr.errors import InputError
 from verl_nthr.integration.config.estimators import ESTIMATORS, estimator_of
 from verl_nthr.integration.config.options import CHOICES, AlgorithmOptions, NTHRConfigError
-from verl_nthr.recipes.check import RecipeError, check, compose_run
+from verl_nthr.recipes.check import check, compose_run
 
 NAMES = [field.name for field in dataclasses.fields(AlgorithmOptions)]
 INNER = [
@@ -94,7 +95,7 @@ def test_a_whole_configuration_is_accepted_or_refused(changes: list[tuple[str, A
         # some values cannot be in a configuration
         with contextlib.suppress(OmegaConfBaseException, TypeError, ValueError), open_dict(config):
             OmegaConf.update(config, key, value, merge=False)
-    with may_refuse(RecipeError), contextlib.redirect_stdout(io.StringIO()):
+    with may_refuse(InputError), contextlib.redirect_stdout(io.StringIO()):
         assert all(isinstance(message, str) for message in check(config, files=True))
 
 
@@ -112,5 +113,5 @@ overrides = st.one_of(
 @fuzzed(10)
 @given(st.lists(overrides, min_size=1, max_size=2))
 def test_overrides_are_composed_or_refused(given_overrides: list[str]) -> None:
-    with may_refuse(RecipeError):
+    with may_refuse(InputError):
         compose_run(given_overrides)

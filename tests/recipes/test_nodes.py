@@ -7,9 +7,9 @@ from dataclasses import asdict
 import pytest
 import ray
 
+from verl_nthr.errors import InputError
 from verl_nthr.inspection import Inspection
 from verl_nthr.recipes import cluster
-from verl_nthr.recipes.check import RecipeError
 from verl_nthr.supported import versions
 
 
@@ -26,7 +26,7 @@ def test_nodes_that_come_late_are_waited_for(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_nodes_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: [node("a", 8.0), node("b", 4.0), node("c", 8.0, alive=False)])
-    with pytest.raises(RecipeError, match=r"1 of 2 nodes with 8 GPUs after 0 s; the cluster has a .* b .*\(4 GPUs\)"):
+    with pytest.raises(InputError, match=r"1 of 2 nodes with 8 GPUs after 0 s; the cluster has a .* b .*\(4 GPUs\)"):
         cluster.wait_for_nodes(2, 8, seconds=0)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from verl_nthr.recipes.check import RecipeError, check, compose_run
+from verl_nthr.errors import InputError
+from verl_nthr.recipes.check import check, compose_run
 
 WORKS = (
     "actor_rollout_ref.rollout.n=8",
@@ -35,5 +36,5 @@ WORKS = (
     ],
 )
 def test_odd_values(override: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(InputError, match=message):
         check(compose_run([*WORKS, override]), files=True)

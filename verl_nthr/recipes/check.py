@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from verl_nthr.cli import run_config
 from verl_nthr.cli.run_config import PACKAGED_CONFIG, RunConfigError
+from verl_nthr.errors import InputError
 from verl_nthr.text import print_error
 
 if TYPE_CHECKING:
@@ -21,20 +22,16 @@ if TYPE_CHECKING:
 REFUSED = 2
 
 
-class RecipeError(ValueError):
-    """A run cannot work; the message says why, and the way out."""
-
-
 def compose_run(overrides: Sequence[str]) -> DictConfig:
     """The configuration of ``verl.trainer.main_ppo`` on the packaged configuration.
 
     Raises:
-        RecipeError: hydra refuses an override.
+        InputError: hydra refuses an override.
     """
     try:
         return run_config.compose_run(overrides, *PACKAGED_CONFIG)
     except RunConfigError as error:
-        raise RecipeError(str(error)) from error
+        raise InputError(str(error)) from error
 
 
 def check(config: DictConfig, *, files: bool = False) -> list[str]:
@@ -44,12 +41,12 @@ def check(config: DictConfig, *, files: bool = False) -> list[str]:
         What verl and this package warn about.
 
     Raises:
-        RecipeError: the run cannot work; the message has every reason.
+        InputError: the run cannot work; the message has every reason.
     """
     findings = run_config.check(config)
     problems = [*(run_config.missing_files(config) if files else ()), *findings.problems]
     if problems:
-        raise RecipeError("\n".join(problems))
+        raise InputError("\n".join(problems))
     return findings.warnings
 
 
@@ -61,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         messages = check(compose_run(args.overrides), files=args.files)
-    except RecipeError as error:
+    except InputError as error:
         print_error("recipe", error)
         return REFUSED
     for message in messages:

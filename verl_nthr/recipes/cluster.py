@@ -16,8 +16,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from verl_nthr.arguments import positive_float, positive_int
+from verl_nthr.errors import InputError
 from verl_nthr.inspection import Inspection, inspect_process
-from verl_nthr.recipes.check import REFUSED, RecipeError
+from verl_nthr.recipes.check import REFUSED
 from verl_nthr.supported import versions
 from verl_nthr.text import print_error
 
@@ -28,7 +29,7 @@ def wait_for_nodes(nodes: int, gpus_per_node: int, seconds: float) -> list[dict[
     """The living nodes that have the GPUs, as ``ray.nodes()`` describes them, once there are enough.
 
     Raises:
-        RecipeError: there are not enough in time.
+        InputError: there are not enough in time.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -38,7 +39,7 @@ def wait_for_nodes(nodes: int, gpus_per_node: int, seconds: float) -> list[dict[
             return ready
         if time.monotonic() > deadline:
             found = ", ".join(f"{_name(node)} ({node['Resources'].get('GPU', 0):.0f} GPUs)" for node in alive)
-            raise RecipeError(
+            raise InputError(
                 f"{len(ready)} of {nodes} nodes with {gpus_per_node} GPUs after {seconds:.0f} s; the cluster has "
                 f"{found}. Start the others with recipes/cluster/node.sh worker, or set NNODES and NGPUS_PER_NODE"
             )
@@ -49,7 +50,7 @@ def check_nodes(nodes: list[dict[str, Any]]) -> None:
     """Check that every node loads NTHR, with the versions of this process.
 
     Raises:
-        RecipeError: a node does not; the message has a line for each.
+        InputError: a node does not; the message has a line for each.
     """
     ask = ray.remote(num_cpus=0, max_retries=0)(_ask)
     strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
@@ -63,7 +64,7 @@ def check_nodes(nodes: list[dict[str, Any]]) -> None:
         if problem:
             problems.append(f"  - {_name(node)}: {problem}")
     if problems:
-        raise RecipeError("\n".join(["install verl-nthr as on this machine, and run verl-nthr doctor, on", *problems]))
+        raise InputError("\n".join(["install verl-nthr as on this machine, and run verl-nthr doctor, on", *problems]))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         ray.init(address="auto", log_to_driver=False, logging_level="WARNING")
         check_nodes(wait_for_nodes(args.nodes, args.gpus_per_node, args.seconds))
-    except (RecipeError, ConnectionError) as error:
+    except (InputError, ConnectionError) as error:
         print_error("cluster", error)
         return REFUSED
     print(f"cluster: {args.nodes} nodes with {args.gpus_per_node} GPUs load NTHR")

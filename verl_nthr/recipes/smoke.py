@@ -22,8 +22,9 @@ from verl_nthr.demo.logs import last_lines
 from verl_nthr.demo.settings import hydra_string
 from verl_nthr.demo.toy import Toy, write_data
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
+from verl_nthr.errors import InputError
 from verl_nthr.processes import ProcessFailed, ProcessTree
-from verl_nthr.recipes.check import REFUSED, RecipeError, check, compose_run
+from verl_nthr.recipes.check import REFUSED, check, compose_run
 from verl_nthr.text import print_error
 
 STEPS = 2
@@ -49,7 +50,7 @@ def shrink(folder: Path, toy: Toy) -> list[str]:
         f"data.train_batch_size={PROMPTS}",
         f"data.max_prompt_length={MAX_PROMPT_TOKENS}",
         f"data.max_response_length={MAX_RESPONSE_TOKENS}",
-        "reward.custom_reward_function.path=pkg://verl_nthr.recipes.parity",
+        "reward.custom_reward_function.path=pkg://verl_nthr.recipes.digit_parity_reward",
         f"actor_rollout_ref.model.path={hydra_string(toy.model)}",
         f"{actor}.ppo_mini_batch_size={PROMPTS // 2}",
         *[f"{actor}.fsdp_config.param_offload=False", f"{actor}.fsdp_config.optimizer_offload=False"],
@@ -69,7 +70,7 @@ def rehearse(overrides: Sequence[str]) -> dict[str, float]:
     """Train two steps with the settings of a run, and return verl's metrics of the last one.
 
     Raises:
-        RecipeError: a setting cannot work, or verl failed; the message has the end of its log.
+        InputError: a setting cannot work, or verl failed; the message has the end of its log.
     """
     check(compose_run(overrides))
     with tempfile.TemporaryDirectory(prefix="vn", ignore_cleanup_errors=True) as name:
@@ -85,7 +86,7 @@ def rehearse(overrides: Sequence[str]) -> dict[str, float]:
             with ProcessTree(command, environment, folder, log) as training:
                 training.wait(lambda: False, TIME_LIMIT, TIME_LIMIT)
         except ProcessFailed as error:
-            raise RecipeError("\n".join([f"the training failed: {error}", *last_lines(log, limit=40)])) from error
+            raise InputError("\n".join([f"the training failed: {error}", *last_lines(log, limit=40)])) from error
         return _last_step(metrics)
 
 
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     begin = time.monotonic()
     try:
         metrics = rehearse(args.overrides)
-    except RecipeError as error:
+    except InputError as error:
         print_error("recipe", error)
         return REFUSED
     print(f"recipe: {STEPS} steps on the toy in {time.monotonic() - begin:.0f} s; the last one's metrics:")
@@ -124,7 +125,7 @@ def _last_step(metrics: Path) -> dict[str, Any]:
     steps = [json.loads(line)["data"] for line in metrics.read_text(encoding="utf-8").splitlines()]
     trained = [data for data in steps if data.get("training/global_step") == STEPS]
     if not trained:
-        raise RecipeError(f"the training ended before step {STEPS}")
+        raise InputError(f"the training ended before step {STEPS}")
     return trained[-1]
 
 
