@@ -52,9 +52,6 @@ class Run:
     """D."""
 
     accelerators: int
-    tensor: int = 1
-    """Ranks that share the vocabulary."""
-
     pipeline: int = 1
     prompts: int = 512
     rollouts: int = 8
@@ -81,14 +78,14 @@ class Run:
         return self.prompts * self.mixed
 
     @property
-    def data(self) -> int:
-        """Ranks that hold disjoint tokens."""
-        return self.accelerators // (self.tensor * self.pipeline)
+    def ranks(self) -> int:
+        """Ranks that hold disjoint tokens: those of the last stage of the pipeline."""
+        return self.accelerators // self.pipeline
 
     @property
     def tokens(self) -> float:
         """Response tokens of mixed groups that one rank holds."""
-        return self.groups * self.rollouts * self.response / self.data
+        return self.groups * self.rollouts * self.response / self.ranks
 
 
 @dataclass(frozen=True)
@@ -131,15 +128,15 @@ def operations(tokens: float, correct: float, entries: float, hidden: int) -> fl
     Args:
         tokens: of mixed groups.
         correct: share of them in correct responses.
-        entries: |V*|, or the part of it that the rank owns.
+        entries: |V*|.
         hidden: D.
     """
     return 2 * entries * hidden * tokens * (2 * correct + 2)
 
 
 def directions_bytes(run: Run) -> float:
-    """Bytes of the M⁺ of all groups, of the rows that one rank owns; it gives them to the reduction of a step."""
-    return run.groups * run.entries / run.tensor * run.hidden * FLOAT32
+    """Bytes of the M⁺ of all groups, which every rank gives to the reduction of a step."""
+    return run.groups * run.entries * run.hidden * FLOAT32
 
 
 def sent_bytes(count: float, ranks_in_node: int, nodes: int) -> tuple[float, float]:
@@ -155,18 +152,17 @@ def sent_bytes(count: float, ranks_in_node: int, nodes: int) -> tuple[float, flo
 def cost_of(run: Run, chip: Chip) -> Cost:
     """The cost of a step of ``run`` on ``chip``."""
     tokens_of_pass = run.prompts * run.rollouts * (run.response + run.prompt)
-    own = run.entries / run.tensor
-    elements = run.tokens * (run.correct + 1) * own
+    elements = run.tokens * (run.correct + 1) * run.entries
     copies = run.tokens * run.hidden * (2 * BFLOAT16 + (run.correct + 1) * (BFLOAT16 + FLOAT32))
-    in_node = min(run.data, max(1, chip.per_node // run.tensor))
-    nvlink, network = sent_bytes(directions_bytes(run), in_node, max(1, run.data // in_node))
+    in_node = min(run.ranks, chip.per_node)
+    nvlink, network = sent_bytes(directions_bytes(run), in_node, run.ranks // in_node)
     return Cost(
         pass_seconds=2 * run.parameters * tokens_of_pass / (run.accelerators * chip.dense),
         features=run.tokens * run.hidden * BFLOAT16,
         directions=directions_bytes(run),
         nvlink=nvlink,
         network=network,
-        products=operations(run.tokens, run.correct, own, run.hidden) / chip.products,
+        products=operations(run.tokens, run.correct, run.entries, run.hidden) / chip.products,
         elementwise=(elements * 6 * FLOAT32 + copies) / chip.memory,
         reduction=nvlink / chip.nvlink + network / chip.network,
     )
@@ -176,8 +172,8 @@ LARGE = {"prompts": 1024, "response": 8192}
 RUNS = (
     Run("0.5B on 8", 0.49e9, 896, 8, response=1024),
     Run("7B on 64", 7.6e9, 3584, 64, response=4096),
-    Run("70B on 512, TP 8, PP 4", 70e9, 8192, 512, tensor=8, pipeline=4, **LARGE),
-    Run("671B-A37B on 1024, TP 8, PP 8", 37e9, 7168, 1024, tensor=8, pipeline=8, rollouts=16, **LARGE),
+    Run("70B on 512, TP 8, PP 4", 70e9, 8192, 512, pipeline=4, **LARGE),
+    Run("671B-A37B on 1024, TP 8, PP 8", 37e9, 7168, 1024, pipeline=8, rollouts=16, **LARGE),
 )
 BEGIN, END = "<!-- python scripts/scaling_model.py --write -->", "<!-- end -->"
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
@@ -188,12 +184,12 @@ def table(costs: dict[Run, Cost]) -> str:
     rows = {
         "mixed groups × responses × tokens": [f"{r.groups:.0f} × {r.rollouts} × {r.response}" for r in costs],
         "\\|V*\\| of a group": [f"{r.entries:.0f}" for r in costs],
-        "ranks that hold disjoint tokens": [str(r.data) for r in costs],
+        "ranks that hold disjoint tokens": [str(r.ranks) for r in costs],
         "verl's old-log-prob pass": [f"{c.pass_seconds:.2f} s" for c in costs.values()],
-        "hidden states kept, a rank": [size(c.features) for c in costs.values()],
-        "M⁺ of all groups, a rank": [size(c.directions) for c in costs.values()],
-        "sent over NVLink, a rank": [size(c.nvlink) for c in costs.values()],
-        "sent over the network, a rank": [size(c.network) for c in costs.values()],
+        "hidden states kept, per rank": [size(c.features) for c in costs.values()],
+        "M⁺ of all groups, per rank": [size(c.directions) for c in costs.values()],
+        "sent over NVLink, per rank": [size(c.nvlink) for c in costs.values()],
+        "sent over the network, per rank": [size(c.network) for c in costs.values()],
         "products": [f"{1e3 * c.products:.0f} ms" for c in costs.values()],
         "element by element": [f"{1e3 * c.elementwise:.0f} ms" for c in costs.values()],
         "reduction": [f"{1e3 * c.reduction:.0f} ms" for c in costs.values()],

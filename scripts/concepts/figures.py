@@ -50,7 +50,7 @@ def displacement(example: Example) -> Figure:
 
 
 def reduction(example: Example) -> Figure:
-    """M⁺ as a sum over the ranks that hold the tokens, and its rows by the ranks that own the vocabulary."""
+    """M⁺ as a sum over the ranks that hold the tokens."""
     right = example.correct[example.response]
     first = right & (right.cumsum(0) <= right.sum() // 2)
     parts = [example.influence_matrix(first), example.influence_matrix(right & ~first)]
@@ -62,11 +62,6 @@ def reduction(example: Example) -> Figure:
         image = axes.imshow(matrix.numpy(), cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
         axes.set_title(title, fontsize=11)
         axes.set(xlabel="hidden state, D", ylabel="vocabulary, V*", xticks=[], yticks=[])
-    half = len(whole) / 2 - 0.5
-    axes.axhline(half, color="black", linewidth=2, linestyle="--")
-    for place, rank in ((half / 2 - 0.25, 0), (1.5 * half + 0.25, 1)):
-        axes.text(3.5, place, f"tensor parallel:\nrows of rank {rank}", ha="center", va="center", fontsize=10,
-                  bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none"})  # fmt: skip
     figure.colorbar(image, ax=figure.axes, shrink=0.8)
     return figure
 
