@@ -69,8 +69,7 @@ class Scoring:
     def selected(self, scores: Tensor, anchors: Tensor) -> Tensor:
         """[T] bool, the tokens that NTHR selects at β = 1."""
         threshold = thresholds(anchors, self.group, self.num_groups, beta=1.0)
-        mixed = torch.ones(self.num_groups, dtype=torch.bool, device=scores.device)
-        return select_tokens(scores, self.group[self.response], self.correct[self.response], threshold, mixed)
+        return select_tokens(scores, threshold[self.group[self.response]], self.correct[self.response])
 
     def part(self, rank: int, ranks: int) -> Scoring:
         """The tokens of one of several ranks: those of every ``ranks``-th response."""

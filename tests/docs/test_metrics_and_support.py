@@ -14,7 +14,7 @@ from tests.support import matrix
 from verl_nthr.integration.driver.groups import group_responses
 from verl_nthr.integration.driver.metrics import step_metrics
 from verl_nthr.integration.monitor import displacement_metrics
-from verl_nthr.weighting import NTHR, Responses
+from verl_nthr.weighting import NTHR, WeightingInputs
 
 METRICS = read("reference/metrics.md")
 
@@ -22,7 +22,7 @@ METRICS = read("reference/metrics.md")
 def test_the_page_of_metrics_names_every_metric() -> None:
     groups = group_responses(["a_0_0", "a_1_0"], [False, False], [True, False])
     scores, thresholds = torch.tensor([[1.0], [2.0]]), torch.tensor([0.5, 0.5])
-    responses = Responses(torch.ones(2, 1), scores, thresholds, groups.row_correct, groups.success_rate)
+    responses = WeightingInputs(torch.ones(2, 1), scores, thresholds, groups.row_correct, groups.success_rate)
     metrics = step_metrics(groups, NTHR(), responses) | displacement_metrics(torch.tensor([0.1]), 0.0)
     of_the_trainer = {"nthr/seconds", "nthr/kept_share", "nthr/nonfinite_groups"}
     assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", METRICS)) == set(metrics) | of_the_trainer

@@ -138,7 +138,9 @@ def test_repeating_a_correct_response_within_itself_changes_nothing() -> None:
         once = thr_weights(**batch.arguments(None), anchor_includes_self=includes_self)
         twice = thr_weights(**repeated, anchor_includes_self=includes_self)
         assert largest_error(twice.scores, once.scores[order]) < TOLERANCE
-        assert largest_error(twice.anchors[[0, 2]], once.anchors[[0, 2]]) < TOLERANCE
+        # without themselves they nearly cancel: their rounding is that of the scores
+        difference = (twice.anchors - once.anchors)[[0, 2]].abs().max()
+        assert difference < TOLERANCE * once.scores.abs().max()
     assert largest_error(nthr_weights(**repeated).scores, nthr_weights(**batch.arguments(None)).scores[order]) > 0.1
 
 

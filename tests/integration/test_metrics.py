@@ -11,15 +11,15 @@ from torch import Tensor
 
 from verl_nthr.integration.driver.groups import Groups, group_responses
 from verl_nthr.integration.driver.metrics import step_metrics
-from verl_nthr.weighting import NTHR, Positive, Responses
+from verl_nthr.weighting import NTHR, Positive, WeightingInputs
 
 NAN = math.nan
 
 
-def responses(groups: Groups, scores: list[list[float]], threshold: Tensor) -> Responses:
+def responses(groups: Groups, scores: list[list[float]], threshold: Tensor) -> WeightingInputs:
     rows = [torch.tensor(row) for row in scores]
     score = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=NAN)
-    return Responses(torch.zeros_like(score), score, threshold, groups.row_correct, groups.success_rate)
+    return WeightingInputs(torch.zeros_like(score), score, threshold, groups.row_correct, groups.success_rate)
 
 
 def test_a_batch_counted_by_hand() -> None:

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from verl_nthr.weighting import NTHR, THR, WEIGHTINGS, Negative, Positive, RandomTokens, Responses
+from verl_nthr.weighting import NTHR, THR, WEIGHTINGS, Negative, Positive, RandomTokens, WeightingInputs
 
 NAN = math.nan
 
 
-def two_groups(seed: int = 0) -> Responses:
+def two_groups(seed: int = 0) -> WeightingInputs:
     """A mixed group of three (one correct), a homogeneous response, and a padding row."""
-    return Responses(
+    return WeightingInputs(
         advantage=torch.tensor([[1.2, 1.2, 0.0], [-0.6, -0.6, -0.6], [-0.6, -0.6, 0.0], [0.0, 0.0, 0.0], [0.0] * 3]),
         score=torch.tensor([[3.0, -2.5, NAN], [2.5, 1.0, -3.0], [NAN, 2.0, NAN], [NAN] * 3, [NAN] * 3]),
         threshold=torch.tensor([2.0, 2.0, 2.0, NAN, NAN]),
@@ -36,7 +36,7 @@ def test_nthr_eases_what_is_above_tau_in_wrong_responses(eta: str | float, value
 def test_nthr_with_beta_minus_infinity_eases_every_scored_token_of_wrong_responses() -> None:
     responses = two_groups()
     threshold = torch.where(responses.threshold.isnan(), NAN, -math.inf)
-    selected = NTHR().selected(Responses(**(vars(responses) | {"threshold": threshold})))
+    selected = NTHR().selected(WeightingInputs(**(vars(responses) | {"threshold": threshold})))
     assert selected.nonzero().tolist() == [[1, 0], [1, 1], [1, 2], [2, 1]]
 
 
@@ -55,7 +55,7 @@ def drawn(seed: int) -> Tensor:
     score = torch.arange(40.0).repeat(responses, 1)
     score[3, 10:] = NAN
     return RandomTokens(0.5).weights(
-        Responses(
+        WeightingInputs(
             advantage=torch.ones_like(score),
             score=score,
             threshold=torch.tensor([24.0, 29.0, 29.0, 5.0]),

@@ -15,7 +15,7 @@ from verl_nthr.integration.config.estimators import BASES, DR_GRPO, ESTIMATORS, 
 from verl_nthr.integration.config.options import AlgorithmOptions
 from verl_nthr.integration.driver.base_advantage import share_of_kept
 from verl_nthr.integration.functions import advantages
-from verl_nthr.weighting import WEIGHTINGS, Responses, Weighting
+from verl_nthr.weighting import WEIGHTINGS, Weighting, WeightingInputs
 
 OPTIONS = AlgorithmOptions()
 
@@ -84,7 +84,7 @@ def _base(name: str, batch: Batch, record: Record) -> Tensor:
 @torch.no_grad()
 def _responses(
     weighting: Weighting, base: Tensor, batch: Batch, record: Record, unembedding: Tensor, seed: int
-) -> Responses:
+) -> WeightingInputs:
     groups = int(batch.group.max()) + 1
     rate = success_rates(batch.group, batch.correct, groups)
     score, threshold = torch.full_like(base, torch.nan), torch.full((groups,), torch.nan)
@@ -108,4 +108,4 @@ def _responses(
         mixed = influence.mixed[batch.group]
         score = score.masked_scatter(batch.mask, influence.scores).masked_fill(~mixed[:, None], torch.nan)
         threshold = influence.threshold
-    return Responses(base, score, threshold[batch.group], batch.correct, rate[batch.group], seed)
+    return WeightingInputs(base, score, threshold[batch.group], batch.correct, rate[batch.group], seed)

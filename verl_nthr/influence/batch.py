@@ -39,8 +39,15 @@ class BatchInfluence:
 
     @property
     def mixed(self) -> Tensor:
-        """[groups] bool, whether a group has correct and incorrect responses."""
+        """[groups] bool, whether a group has correct and wrong responses."""
         return (self.success_rate > 0) & (self.success_rate < 1)
+
+    @property
+    def token_threshold(self) -> Tensor:
+        """[T] float32, τ of the token's group, nan outside of mixed groups."""
+        # the last entry stands for padding rows
+        threshold = self.threshold.masked_fill(~self.mixed, torch.nan)
+        return torch.cat([threshold, threshold.new_tensor([torch.nan])])[self.group]
 
 
 def batch_influence(

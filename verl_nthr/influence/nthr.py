@@ -123,10 +123,7 @@ def nthr_weights(
         length_normalised=False,
     )
     factor = penalty_factor(eta, batch.success_rate)
-    counted = batch.group >= 0
-    group_T = batch.group[counted]
-    selected_T = select_tokens(batch.scores[counted], group_T, batch.correct[counted], batch.threshold, batch.mixed)
-    selected = torch.zeros_like(counted).masked_scatter_(counted, selected_T)
+    selected = select_tokens(batch.scores, batch.token_threshold, batch.correct)
     weight = torch.ones_like(batch.scores)
     weight[selected] = factor[batch.group[selected]]
     return NTHRResult(

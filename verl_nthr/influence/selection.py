@@ -81,16 +81,35 @@ def thresholds(anchors: Tensor, group: Tensor, num_groups: int, beta: float) -> 
     return threshold.masked_fill(lowest == math.inf, torch.nan)
 
 
-def select_tokens(
-    scores: Tensor, token_group: Tensor, token_correct: Tensor, threshold: Tensor, mixed: Tensor
-) -> Tensor:
-    """V_j⁻ = {k' : s⁻_{j,k'} > τ} for the incorrect responses of mixed groups (Eq. 8): [T] bool.
+def select_tokens(scores: Tensor, threshold: Tensor, correct: Tensor) -> Tensor:
+    """V_j⁻ = {k' : s⁻_{j,k'} > τ} (Eq. 8): bool, of the shape to which the arguments broadcast.
 
     Args:
-        scores: [T] float32.
-        token_group: [T] int64, in 0 .. groups-1.
-        token_correct: [T] bool.
-        threshold: [groups] float32.
-        mixed: [groups] bool.
+        scores: float32, nan for a token without a score.
+        threshold: float32, τ of the token's group, nan outside of mixed groups.
+        correct: bool, of the token's response.
     """
-    return (scores > threshold[token_group]) & ~token_correct & mixed[token_group]
+    return (scores > threshold) & ~correct
+
+
+def draw_tokens(selected: Tensor, candidates: Tensor, response: Tensor, generator: torch.Generator) -> Tensor:
+    """As many candidates of every response as are selected, drawn at random (GRPO+Random, §5.3): [T] bool.
+
+    Args:
+        selected: [T] bool, some of the candidates.
+        candidates: [T] bool.
+        response: [T] int64, index of each token's response.
+        generator: on the CPU.
+    """
+    if not len(selected):
+        return selected.clone()
+    draw = torch.rand(len(selected), generator=generator).to(selected.device).masked_fill(~candidates, 2.0)
+    order = draw.argsort()
+    order = order[response.to(order.device)[order].argsort(stable=True)]
+    ordered = response.to(order.device)[order]
+    counts = torch.bincount(ordered, minlength=int(ordered[-1]) + 1)
+    rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[ordered]
+    wanted = torch.bincount(response.to(order.device)[selected], minlength=len(counts))
+    drawn = torch.zeros_like(selected)
+    drawn[order] = rank < wanted[ordered]
+    return drawn

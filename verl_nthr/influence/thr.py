@@ -150,9 +150,6 @@ def thr_weights(
         anchor_includes_self=anchor_includes_self,
         length_normalised=True,
     )
-    counted = batch.group >= 0
-    threshold_T = torch.full_like(batch.scores, torch.nan)
-    threshold_T[counted] = batch.threshold.masked_fill(~batch.mixed, torch.nan)[batch.group[counted]]
-    weight = thr_token_weights(batch.scores, batch.correct, threshold_T, rho)
+    weight = thr_token_weights(batch.scores, batch.correct, batch.token_threshold, rho)
     rewards = token_hidden_rewards(batch.scores, batch.correct)
     return THRResult(rewards, batch.anchors, batch.threshold, batch.success_rate, weight, batch.finite)

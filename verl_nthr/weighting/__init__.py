@@ -1,8 +1,8 @@
 """Token weightings: pure torch, one rule a file. A weight multiplies the base advantage of its token."""
 
+from verl_nthr.weighting.inputs import WeightingInputs
 from verl_nthr.weighting.nthr import NTHR
 from verl_nthr.weighting.random_tokens import RandomTokens
-from verl_nthr.weighting.responses import Responses
 from verl_nthr.weighting.rule import Weighting
 from verl_nthr.weighting.signs import Negative, Positive
 from verl_nthr.weighting.thr import THR
@@ -16,4 +16,4 @@ WEIGHTINGS: dict[str, type[Weighting]] = {
 }
 """By the name that ``algorithm.nthr.weighting`` has for it."""
 
-__all__ = ["NTHR", "THR", "WEIGHTINGS", "Negative", "Positive", "RandomTokens", "Responses", "Weighting"]
+__all__ = ["NTHR", "THR", "WEIGHTINGS", "Negative", "Positive", "RandomTokens", "Weighting", "WeightingInputs"]

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from verl_nthr.influence.selection import check_eta, penalty_factor
-from verl_nthr.weighting.responses import Responses
+from verl_nthr.influence.selection import check_eta, penalty_factor, select_tokens
+from verl_nthr.weighting.inputs import WeightingInputs
 from verl_nthr.weighting.rule import Weighting
 
 
@@ -17,6 +17,7 @@ from verl_nthr.weighting.rule import Weighting
 class NTHR(Weighting):
     """Algorithm 1 of arXiv 2505.18830: weight η where s_t > τ in a wrong response of a mixed group, else 1."""
 
+    effect: ClassVar[str] = "eased"
     is_scored: ClassVar[bool] = True
 
     eta: str | float = "balanced"
@@ -25,15 +26,15 @@ class NTHR(Weighting):
     def __post_init__(self) -> None:
         object.__setattr__(self, "eta", check_eta(self.eta))
 
-    def selected(self, responses: Responses) -> Tensor:
+    def selected(self, inputs: WeightingInputs) -> Tensor:
         """V_j⁻ = {k' : s⁻_{j,k'} > τ} (Eq. 8)."""
-        return (responses.score > responses.threshold[:, None]) & self.candidates(responses)
+        return select_tokens(inputs.score, inputs.threshold[:, None], inputs.correct[:, None])
 
-    def candidates(self, responses: Responses) -> Tensor:
-        """Scored tokens of wrong responses."""
-        return ~responses.score.isnan() & ~responses.correct[:, None]
+    def candidates(self, inputs: WeightingInputs) -> Tensor:
+        """Scored tokens of wrong inputs."""
+        return ~inputs.score.isnan() & ~inputs.correct[:, None]
 
-    def weights(self, responses: Responses) -> Tensor:
+    def weights(self, inputs: WeightingInputs) -> Tensor:
         """η or 1."""
-        eta = penalty_factor(self.eta, responses.success_rate)[:, None]
-        return torch.where(self.selected(responses), eta, 1.0)
+        eta = penalty_factor(self.eta, inputs.success_rate)[:, None]
+        return torch.where(self.selected(inputs), eta, 1.0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from verl_nthr.weighting.responses import Responses
+from verl_nthr.weighting.inputs import WeightingInputs
 from verl_nthr.weighting.rule import Weighting
 
 
@@ -15,23 +16,25 @@ from verl_nthr.weighting.rule import Weighting
 class Positive(Weighting):
     """Pos-Only of arXiv 2505.18830, §3: Â ← max(Â, 0)."""
 
-    def selected(self, responses: Responses) -> Tensor:
+    effect: ClassVar[str] = "zeroed"
+
+    def selected(self, inputs: WeightingInputs) -> Tensor:
         """Tokens whose advantage is taken away."""
-        return responses.advantage < 0
+        return inputs.advantage < 0
 
-    def candidates(self, responses: Responses) -> Tensor:
+    def candidates(self, inputs: WeightingInputs) -> Tensor:
         """Tokens with an advantage."""
-        return responses.advantage != 0
+        return inputs.advantage != 0
 
-    def weights(self, responses: Responses) -> Tensor:
+    def weights(self, inputs: WeightingInputs) -> Tensor:
         """0 where the advantage is taken away, else 1."""
-        return torch.where(self.selected(responses), 0.0, 1.0)
+        return torch.where(self.selected(inputs), 0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Negative(Positive):
     """GRPO-N of arXiv 2510.04028: Â ← min(Â, 0), after normalisation (read from the text; no official code known)."""
 
-    def selected(self, responses: Responses) -> Tensor:
+    def selected(self, inputs: WeightingInputs) -> Tensor:
         """Tokens whose advantage is taken away."""
-        return responses.advantage > 0
+        return inputs.advantage > 0

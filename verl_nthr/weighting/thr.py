@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from verl_nthr.influence.thr import check_rho, thr_token_weights
-from verl_nthr.weighting.responses import Responses
+from verl_nthr.weighting.inputs import WeightingInputs
 from verl_nthr.weighting.rule import Weighting
 
 
@@ -16,6 +16,7 @@ from verl_nthr.weighting.rule import Weighting
 class THR(Weighting):
     """arXiv 2510.03669: weight 1[|THR| > τ] · (1 + sign(THR)·ρ) with THR = (2r − 1)·s_t."""
 
+    effect: ClassVar[str] = "kept"
     is_scored: ClassVar[bool] = True
     length_normalised: ClassVar[bool] = True
 
@@ -25,14 +26,14 @@ class THR(Weighting):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rho", check_rho(self.rho))
 
-    def selected(self, responses: Responses) -> Tensor:
+    def selected(self, inputs: WeightingInputs) -> Tensor:
         """Dominant tokens: |THR| > max(τ, 0)."""
-        return responses.score.abs() > responses.threshold.clamp(min=0.0)[:, None]
+        return inputs.score.abs() > inputs.threshold.clamp(min=0.0)[:, None]
 
-    def candidates(self, responses: Responses) -> Tensor:
+    def candidates(self, inputs: WeightingInputs) -> Tensor:
         """All scored tokens."""
-        return ~responses.score.isnan()
+        return ~inputs.score.isnan()
 
-    def weights(self, responses: Responses) -> Tensor:
+    def weights(self, inputs: WeightingInputs) -> Tensor:
         """0 for tokens that are not dominant, else 1 ± ρ."""
-        return thr_token_weights(responses.score, responses.correct[:, None], responses.threshold[:, None], self.rho)
+        return thr_token_weights(inputs.score, inputs.correct[:, None], inputs.threshold[:, None], self.rho)

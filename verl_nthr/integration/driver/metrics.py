@@ -7,10 +7,10 @@ from torch import Tensor
 
 from verl_nthr.influence.selection import penalty_factor
 from verl_nthr.integration.driver.groups import Groups
-from verl_nthr.weighting import NTHR, Responses, Weighting
+from verl_nthr.weighting import NTHR, Weighting, WeightingInputs
 
 
-def step_metrics(groups: Groups, weighting: Weighting, responses: Responses) -> dict[str, float]:
+def step_metrics(groups: Groups, weighting: Weighting, responses: WeightingInputs) -> dict[str, float]:
     """Summarise what a weighting did; figures that have no meaning without a mixed group are left out if there is none.
 
     Args:

@@ -23,7 +23,7 @@ from verl_nthr.integration.driver.metrics import step_metrics
 from verl_nthr.integration.driver.nonfinite import NonFiniteGroups
 from verl_nthr.integration.protocol import ANCHOR, CORRECT, REQUEST, RESPONSE, SCORE, SECONDS, ScoringRequest
 from verl_nthr.integration.standing_in import standing_in
-from verl_nthr.weighting import NTHR, WEIGHTINGS, Responses
+from verl_nthr.weighting import NTHR, WEIGHTINGS, WeightingInputs
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
@@ -169,7 +169,7 @@ class Step:
             threshold = self.groups.thresholds(anchor, self.options.beta).masked_fill(without, torch.nan)
             self.metrics["nthr/seconds"] = float(self._columns[SECONDS].max())
         groups = self.groups
-        responses = Responses(
+        responses = WeightingInputs(
             advantages, score, threshold, groups.row_correct, groups.success_rate, seed_of(self.trainer)
         )
         self.metrics |= step_metrics(groups, self.weighting, responses)

@@ -1,4 +1,4 @@
-"""What a token weighting may look at."""
+"""The inputs of a token weighting."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Responses:
+class WeightingInputs:
     """A batch of responses; axis R runs over them, L over the tokens of the longest one.
 
     Attributes:
