@@ -34,8 +34,8 @@ def test_a_rank_that_never_comes_is_an_error(tmp_path) -> None:
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "inf", "nan"])
 def test_a_wrong_limit_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from verl_nthr.cpu.errors import PlatformError
     from verl_nthr.cpu.limits import TIMEOUT_VARIABLE, timeout
-    from verl_nthr.cpu.patches import PlatformError
 
     monkeypatch.setenv(TIMEOUT_VARIABLE, value)
     with pytest.raises(PlatformError, match=TIMEOUT_VARIABLE):

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import linear
 
 from tests.toy import make_tokenizer, make_toy
-from verl_nthr.cpu.patches import PlatformError
+from verl_nthr.cpu.errors import PlatformError
 from verl_nthr.cpu.vllm import check_updatable
 
 from .interpreter import output_of, run_python
@@ -48,7 +48,7 @@ def test_real_vllm_packs_weights_with_onednn_and_not_with_the_platform() -> None
 import torch, verl_nthr.cpu.plugin, vllm._custom_ops
 from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from tests.toy import make_tokenizer, make_toy
-from verl_nthr.cpu.patches import PlatformError
+from verl_nthr.cpu.errors import PlatformError
 from verl_nthr.cpu.vllm import check_updatable
 def model():
     layer = torch.nn.Linear(64, 64, bias=False)
@@ -99,10 +99,9 @@ import verl
 from vllm import LLM, SamplingParams
 
 def patches(worker):
-    import vllm._custom_ops, vllm.v1.worker.cpu_model_runner as runner
-    from verl_nthr.cpu.patches import is_wrapped
-    from verl_nthr.cpu.vllm import load_model
-    return [vllm._custom_ops._supports_onednn, is_wrapped(runner, "CPUModelRunner.load_model", load_model)]
+    from verl_nthr.cpu.plugin import status
+    return sorted(name.partition(":")[0] for name, is_in_place in status().items()
+                  if is_in_place and name.startswith("vllm."))
 
 def zero_head(worker):
     import torch
@@ -127,6 +126,11 @@ def test_the_processes_of_an_engine_have_the_platform_and_take_new_weights(tmp_p
     code = ENGINE.format(model=str(toy.model), tokens=len(make_tokenizer()))
     output = output_of(code, cpu=True, timeout=500, environment={"TMPDIR": str(tmp_path)})
     lines = [line for line in output.splitlines() if line.startswith(("PATCHES", "UNIFORM", "SEGMENTS"))]
-    assert lines[0] == "PATCHES [[False, True]]"
+    patched = [
+        "vllm._custom_ops._supports_onednn",
+        "vllm.v1.engine.core.EngineCoreProc.run_engine_core",
+        "vllm.v1.worker.cpu_model_runner.CPUModelRunner.load_model",
+    ]
+    assert lines[0] == f"PATCHES {[patched]}"
     assert lines[1].startswith("UNIFORM True")
     assert int(lines[2].split()[1]) >= 2

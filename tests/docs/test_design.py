@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.docs.pages import ROOT, read
 from tests.integration.contracts import CONTRACTS
-from verl_nthr.integration.plugin import OVERRIDES
+from verl_nthr.integration.plugin import PATCHES
+from verl_nthr.patching import FunctionPatch
 from verl_nthr.supported import RANGES
 
 PACKAGE = ROOT / "verl_nthr"
@@ -61,13 +62,11 @@ def test_no_code_of_a_models_folder_is_run() -> None:
     assert [file.name for file in sources if trusted.search(file.read_text(encoding="utf-8"))] == []
 
 
-def test_every_override_is_in_the_table_and_in_the_file_that_it_names() -> None:
-    table = {row[0].strip("`"): row[1].strip("`") for row in rows(section("design.md", "How verl is changed"))}
-    assert set(table) == set(OVERRIDES)
-    for function, file in table.items():
-        *_, owner, name = function.split(".")
-        wrapped = f'"{owner}.{name}"' if owner[0].isupper() else f'"{name}"'
-        assert wrapped in (PACKAGE / "integration" / file).read_text(encoding="utf-8"), function
+def test_the_table_of_patches_is_that_of_the_plugin() -> None:
+    wraps = [patch for patch in PATCHES if isinstance(patch, FunctionPatch)]
+    files = [p.wrapper.__module__.removeprefix("verl_nthr.integration.").replace(".", "/") + ".py" for p in wraps]
+    table = [tuple(cell.strip("`") for cell in row) for row in rows(section("design.md", "How verl is changed"))]
+    assert table == [(patch.target, file, patch.why) for patch, file in zip(wraps, files, strict=True)]
 
 
 def test_the_pins_are_those_of_the_table() -> None:

@@ -22,7 +22,7 @@ STATUS = "import json, verl; from verl_nthr.integration.plugin import status; pr
 def test_everything_is_in_place_after_import_verl() -> None:
     status = json.loads(run(STATUS))
     assert all(status.values())
-    assert set(status) >= {"estimator nthr", "override verl.workers.engine.base.BaseEngine.infer_batch"}
+    assert any(name.startswith("verl.workers.engine.base.BaseEngine.infer_batch: ") for name in status)
 
 
 def test_loading_the_plugin_imports_neither_trainer_nor_engines_nor_vllm() -> None:

@@ -99,7 +99,7 @@ import verl
 from verl_nthr.integration.plugin import status
 from verl.utils.config import validate_config
 from hydra import compose, initialize_config_module
-print(sorted(name for name, in_place in status().items() if in_place and name.startswith("override")))
+print(sorted(name.partition(":")[0] for name, in_place in status().items() if in_place))
 with initialize_config_module("verl.trainer.config", version_base=None):
     config = compose("ppo_trainer", OVERRIDES)
 try:
@@ -112,7 +112,7 @@ except Exception as error:
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=240
     )
-    assert "['override verl.utils.config.validate_config']" in done.stdout
+    assert "['verl.trainer.ppo.core_algos.ADV_ESTIMATOR_REGISTRY', 'verl.utils.config.validate_config']" in done.stdout
     assert "NTHRConfigError" in done.stdout
     assert "verl 0.10.0 is installed" in done.stdout
     said = "verl==0.10.0 is installed, and NTHR is for verl>=0.9,<0.10: runs that ask for it are refused"

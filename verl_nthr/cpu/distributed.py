@@ -3,7 +3,6 @@
 from typing import Any
 
 from verl_nthr.cpu.limits import timeout
-from verl_nthr.cpu.patches import Patch, wrapping
 
 
 def without_duplicates(backend: str) -> str:
@@ -24,13 +23,3 @@ def init_process_group(wrapped: Any, instance: Any, args: tuple[Any, ...], kwarg
     if len(args) < 3 and kwargs.get("timeout") is None:
         kwargs["timeout"] = timeout()
     return wrapped(backend, *args[1:], **kwargs)
-
-
-PATCHES: tuple[Patch, ...] = (
-    wrapping(
-        "torch.distributed.init_process_group: one backend per device",
-        "torch.distributed",
-        "init_process_group",
-        init_process_group,
-    ),
-)

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from verl_nthr.cpu.patches import Patch, PlatformError
+from verl_nthr.cpu.errors import PlatformError
 
 MODEL_TYPES = ("language_model", "value_model")
 BACKENDS = ("fsdp", "fsdp2")
@@ -33,13 +33,3 @@ def registered_for_cpu(module: ModuleType) -> bool:
     """Whether every FSDP engine is found under the device "cpu"."""
     engines = module.EngineRegistry._engines
     return all("cpu" in engines[model_type][backend] for model_type in MODEL_TYPES for backend in BACKENDS)
-
-
-PATCHES: tuple[Patch, ...] = (
-    Patch(
-        name="verl EngineRegistry: FSDP engines for the device cpu",
-        module="verl.workers.engine.fsdp.transformer_impl",
-        apply=register_for_cpu,
-        in_place=registered_for_cpu,
-    ),
-)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from verl_nthr.cpu.patches import Patch, wrapping
-
 
 def offload_without_pinning(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``torch.distributed.fsdp.CPUOffloadPolicy.__init__``: memory is never pinned.
@@ -39,26 +37,3 @@ def save_copies(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict
     """
     shards, spec = wrapped(*args, **kwargs)
     return {name: (shard.clone(), shard_spec) for name, (shard, shard_spec) in shards.items()}, spec
-
-
-PATCHES: tuple[Patch, ...] = (
-    wrapping(
-        "torch.distributed.fsdp.CPUOffloadPolicy: no pinned memory",
-        "torch.distributed.fsdp",
-        "CPUOffloadPolicy.__init__",
-        offload_without_pinning,
-    ),
-    wrapping(
-        "torch.distributed.fsdp.CPUOffload: no offloading",
-        "torch.distributed.fsdp",
-        "CPUOffload.__init__",
-        no_offload,
-    ),
-    wrapping(
-        "torch FSDP1: sync_module_states of modules on the CPU",
-        "torch.distributed.fsdp._init_utils",
-        "_check_module_states_for_sync_module_states",
-        accept_cpu_states,
-    ),
-    wrapping("verl FSDP2: saved weights are copies", "verl.utils.fsdp_utils", "fsdp2_sharded_save_to_cpu", save_copies),
-)

@@ -16,7 +16,7 @@ A generation as a whole has no limit of its own: it is bounded by the lengths an
 import os
 from datetime import timedelta
 
-from verl_nthr.cpu.patches import PlatformError
+from verl_nthr.cpu.errors import PlatformError
 
 TIMEOUT_VARIABLE = "VERL_CPU_TIMEOUT_SECONDS"
 DEFAULT_TIMEOUT = timedelta(seconds=1800)

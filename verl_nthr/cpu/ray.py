@@ -5,7 +5,6 @@ from typing import Any
 
 from verl_nthr.cpu import keeper
 from verl_nthr.cpu.environment import usable_cores
-from verl_nthr.cpu.patches import Patch, wrapping
 
 LOGICAL_GPUS = 8
 LOGICAL_CPUS = 48
@@ -37,6 +36,3 @@ def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, A
         if kwargs.get("num_cpus") is None:
             kwargs["num_cpus"] = max(LOGICAL_CPUS, usable_cores())
     return wrapped(*args, **kwargs)
-
-
-PATCHES: tuple[Patch, ...] = (wrapping("ray.init: logical GPUs and CPUs", "ray", "init", init),)

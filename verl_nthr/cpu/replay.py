@@ -3,8 +3,6 @@
 import time
 from typing import Any
 
-from verl_nthr.cpu.patches import Patch, wrapping
-
 POLL_SECONDS = 0.1
 POSITION = 5
 PROBE_SECONDS = 5.0
@@ -56,21 +54,3 @@ def wait_for_next_poll(wrapped: Any, instance: Any, args: tuple[Any, ...], kwarg
     """Around ``ReplayBuffer._wait_for_next_poll`` (verl 0.9.1), which waits for ever for prompts of a dead actor."""
     _probes.check()
     return wrapped(*args, **kwargs)
-
-
-REPLAY_BUFFER = "verl.trainer.ppo.v1.replay_buffer"
-PATCHES: tuple[Patch, ...] = (
-    wrapping("verl ReplayBuffer: polls every 0.1 s", REPLAY_BUFFER, "ReplayBuffer.__init__", init),
-    wrapping(
-        "verl ReplayBuffer: does not wait for actors that died",
-        REPLAY_BUFFER,
-        "ReplayBuffer._wait_for_next_poll",
-        wait_for_next_poll,
-    ),
-    wrapping(
-        "verl AgentLoopManager: its actors are known",
-        "verl.experimental.agent_loop.agent_loop",
-        "AgentLoopManager._init_agent_loop_workers",
-        init_workers,
-    ),
-)

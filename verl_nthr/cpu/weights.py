@@ -7,9 +7,7 @@ from typing import Any
 import wrapt
 
 from verl_nthr.cpu.limits import TIMEOUT_VARIABLE, timeout
-from verl_nthr.cpu.patches import Patch, wrapping
 
-MODULE = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
 RECEIVE = "update_weights_from_ipc"
 LINGER_MILLISECONDS = 10_000
 POLL_MILLISECONDS = 500
@@ -115,29 +113,3 @@ async def send_weights(wrapped: Any, instance: Any, args: tuple[Any, ...], kwarg
             f"the vLLM engine did not acknowledge a bucket of weights within {timeout().total_seconds():.0f} s "
             f"(limit: {TIMEOUT_VARIABLE}); see the engine's own error in the log"
         ) from error
-
-
-PATCHES: tuple[Patch, ...] = (
-    Patch(
-        name="verl CheckpointEngineRegistry: gloo",
-        module="verl.checkpoint_engine.base",
-        apply=register_gloo,
-        in_place=gloo_registered,
-    ),
-    wrapping("verl BucketedWeightSender: a limit on waiting", MODULE, "BucketedWeightSender._init_socket", init_sender),
-    wrapping(
-        "verl BucketedWeightReceiver: a limit on waiting", MODULE, "BucketedWeightReceiver._init_socket", init_socket
-    ),
-    wrapping(
-        "verl ServerAdapter: remembers with which call an engine receives",
-        "verl.workers.rollout.vllm_rollout.vllm_rollout",
-        "ServerAdapter._execute_method",
-        execute_method,
-    ),
-    wrapping(
-        "verl BucketedWeightSender: says what timed out",
-        MODULE,
-        "BucketedWeightSender.async_send_weights",
-        send_weights,
-    ),
-)

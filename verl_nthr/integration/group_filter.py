@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-import wrapt
 
 from verl_nthr.integration.config.options import ALL_CORRECT, HOMOGENEOUS, AlgorithmOptions
 
@@ -20,12 +17,7 @@ if TYPE_CHECKING:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
 
-def override_trainer_base(trainer_base: ModuleType) -> None:
-    """Wrap ``verl.trainer.ppo.v1.trainer_base.PPOTrainer._build_replay_buffer`` (0.9)."""
-    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._build_replay_buffer", _build_replay_buffer)
-
-
-def _build_replay_buffer(
+def around_build_replay_buffer(
     wrapped: Callable[..., ReplayBuffer], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> ReplayBuffer:
     replay_buffer = wrapped(*args, **kwargs)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-import wrapt
 
 from verl_nthr.integration.config.estimators import estimator_of
 from verl_nthr.integration.config.loss_options import LOSS_TERMS, PRESERVED, LossTerms
@@ -21,12 +19,7 @@ if TYPE_CHECKING:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
 
-def override_trainer_base(trainer_base: ModuleType) -> None:
-    """Wrap ``verl.trainer.ppo.v1.trainer_base.PPOTrainer._update_actor`` (0.9)."""
-    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._update_actor", _update_actor)
-
-
-def _update_actor(
+def around_update_actor(
     wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> KVBatchMeta:
     terms = LossTerms.from_config(trainer.config.actor_rollout_ref.actor.policy_loss)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,12 +27,7 @@ if TYPE_CHECKING:
 LossFunction = Callable[..., tuple[Tensor, dict[str, Any]]]
 
 
-def override_engine_base(base: ModuleType) -> None:
-    """Wrap ``verl.workers.engine.base.BaseEngine.train_batch`` (0.9), which takes one mini-batch."""
-    wrapt.wrap_function_wrapper(base, "BaseEngine.train_batch", _train_batch)
-
-
-def _train_batch(
+def around_train_batch(
     wrapped: Callable[..., dict[str, Any]], engine: BaseEngine, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     from verl.utils import tensordict_utils as tu

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-import wrapt
 from torch import Tensor
 
 from verl_nthr.integration.config.options import AlgorithmOptions
@@ -24,12 +22,7 @@ if TYPE_CHECKING:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
 
-def override_trainer_base(trainer_base: ModuleType) -> None:
-    """Wrap ``verl.trainer.ppo.v1.trainer_base.PPOTrainer._step_once`` (0.9), whose last act is the actor's update."""
-    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._step_once", _step_once)
-
-
-def _step_once(
+def around_step_once(
     wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> KVBatchMeta:
     if not trainer.config.algorithm.get("lld_monitor"):

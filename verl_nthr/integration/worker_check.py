@@ -12,14 +12,12 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-import wrapt
-
 from verl_nthr.integration.config.estimators import estimator_of
 from verl_nthr.integration.config.loss_options import LossTerms
+from verl_nthr.patching import wrappers
 from verl_nthr.plugin_policy import PLUGINS_ENV_VAR, lets_load
 
 if TYPE_CHECKING:
@@ -48,12 +46,7 @@ class Answer:
     """What may be in the way."""
 
 
-def override_trainer_base(trainer_base: ModuleType) -> None:
-    """Wrap ``verl.trainer.ppo.v1.trainer_base.PPOTrainer._step_once`` (0.9), of which the first begins the training."""
-    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._step_once", _step_once)
-
-
-def _step_once(
+def around_step_once(
     wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> KVBatchMeta:
     if trainer not in _checked:
@@ -142,11 +135,9 @@ def engine_of(worker: Any) -> BaseEngine | None:
 
 def other_function(engine: type[BaseEngine], method: str) -> str | None:
     """The full name of an engine's method where it is neither this package's nor, as far as one can see, calls it."""
-    function = found = next(vars(base)[method] for base in engine.__mro__ if method in vars(base))
-    while found is not None:
-        if getattr(getattr(found, "_self_wrapper", None), "__module__", "").startswith("verl_nthr."):
-            return None
-        found = getattr(found, "__wrapped__", None)
+    function = next(vars(base)[method] for base in engine.__mro__ if method in vars(base))
+    if any(wrapper.__module__.startswith("verl_nthr.") for wrapper in wrappers(function)):
+        return None
     return f"{function.__module__}.{function.__qualname__}"
 
 

@@ -69,6 +69,11 @@ def register(core_algos: ModuleType) -> None:
         core_algos.register_adv_est(name)(_stand_in(name))
 
 
+def are_registered(core_algos: ModuleType) -> bool:
+    """Tell whether all names of :data:`ESTIMATORS` are in verl's registry."""
+    return set(ESTIMATORS) <= set(core_algos.ADV_ESTIMATOR_REGISTRY)
+
+
 def _stand_in(name: str) -> Callable[..., NoReturn]:
     def compute(**_: Any) -> NoReturn:
         raise RuntimeError(

@@ -9,10 +9,8 @@ import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
-import wrapt
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -46,12 +44,7 @@ class Report:
     """What is odd about it."""
 
 
-def override_config(config_module: ModuleType) -> None:
-    """Wrap ``verl.utils.config.validate_config`` (0.9), which ``verl.trainer.main_ppo`` calls before it starts Ray."""
-    wrapt.wrap_function_wrapper(config_module, "validate_config", _validate_config)
-
-
-def _validate_config(
+def around_validate_config(
     wrapped: Callable[..., None], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     arguments = inspect.signature(wrapped).bind(*args, **kwargs).arguments

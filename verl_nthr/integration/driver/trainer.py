@@ -6,11 +6,9 @@ A run with an estimator of verl passes through untouched.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-import wrapt
 from torch import Tensor
 
 from verl_nthr.integration import alerts
@@ -33,18 +31,7 @@ if TYPE_CHECKING:
 FUNCTION = "compute_advantage_for_multi_trajectories"
 
 
-def override_trainer_base(trainer_base: ModuleType) -> None:
-    """Wrap two methods of ``verl.trainer.ppo.v1.trainer_base.PPOTrainer`` (0.9).
-
-    ``_compute_old_log_prob`` keeps only log-probs and entropies, and ``_compute_advantage`` hands an estimator neither
-    log-probs nor anything else that the workers computed, and special-cases sessions with several outputs for the name
-    "grpo" alone.
-    """
-    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._compute_old_log_prob", _compute_old_log_prob)
-    wrapt.wrap_function_wrapper(trainer_base, "PPOTrainer._compute_advantage", _compute_advantage)
-
-
-def _compute_old_log_prob(
+def around_compute_old_log_prob(
     wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> KVBatchMeta:
     estimator = estimator_of(trainer.config)
@@ -80,7 +67,7 @@ def compute_old_log_prob(
     return output
 
 
-def _compute_advantage(
+def around_compute_advantage(
     wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> KVBatchMeta:
     if estimator_of(trainer.config) is None:

@@ -7,12 +7,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-import wrapt
 from torch import Tensor
 from torch.profiler import record_function
 
@@ -31,11 +29,6 @@ from verl_nthr.integration.worker.verification import check_coverage, check_log_
 if TYPE_CHECKING:
     from tensordict import TensorDict
     from verl.workers.engine import BaseEngine
-
-
-def override_engine_base(base: ModuleType) -> None:
-    """Wrap ``verl.workers.engine.base.BaseEngine.infer_batch`` (0.9): a batch that carries a request is also scored."""
-    wrapt.wrap_function_wrapper(base, "BaseEngine.infer_batch", infer_batch)
 
 
 def infer_batch(
