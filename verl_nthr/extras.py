@@ -8,7 +8,7 @@ from verl_nthr.errors import InputError
 
 
 def check_installed(*packages: str) -> None:
-    """Check that packages of the extra ``demo`` are there, before hours are spent.
+    """Check that packages of the extra ``demo`` are installed, so that a run fails early.
 
     Raises:
         InputError: some are not.

@@ -1,4 +1,4 @@
-"""What verl has loaded in the process that asks; runs in the command itself and inside a Ray actor."""
+"""Inspects what verl has loaded in this process: the command itself, or a Ray actor."""
 
 from __future__ import annotations
 

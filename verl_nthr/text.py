@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit for a terminal, a table, a figure or a file's name."""
+"""Escapes untrusted text for terminals, tables, figures and file names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def on_one_line(text: str) -> str:
 
 
 def shortened(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
-    """``text``, of which the middle is left out where it is longer than ``limit``: the way out is at the end."""
+    """``text`` without its middle where it is longer than ``limit``; messages end with the fix."""
     half = limit // 2
     return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
 

@@ -1,4 +1,4 @@
-"""What a run of the comparison depends on."""
+"""Settings of a run of the comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Settings:
     """Key of :data:`TASKS`."""
 
     method: str
-    """What turns rewards into token advantages."""
+    """Name of the estimator, or a pair such as ``ngrpo+nthr``."""
 
     seed: int
     """Of the problems, the model, the warm-up and the sampling; the methods of one seed start alike."""
@@ -32,7 +32,7 @@ class Settings:
     """Of AdamW, constant, with verl's other defaults."""
 
     prompts: int = PROMPTS_PER_STEP
-    """Prompts a step."""
+    """Prompts per step."""
 
     responses: int = RESPONSES_PER_PROMPT
     """Responses to each prompt."""

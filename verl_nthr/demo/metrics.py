@@ -1,4 +1,4 @@
-"""Reads verl's ``metrics.jsonl`` while it grows: one JSON object a step, ``{"step": ..., "data": {...}}``."""
+"""Reads verl's ``metrics.jsonl`` while it grows: one JSON object per step, ``{"step": ..., "data": {...}}``."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Line(Record):
 
 
 def parse_step(line: str, where: str) -> Step:
-    """One line of the file; entries that are no finite numbers are left out.
+    """One line of the file; entries that are not finite numbers are left out.
 
     Args:
         line: the JSON text.

@@ -39,7 +39,7 @@ ROWS_PER_MICRO_BATCH = 128
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person chose on the command line."""
+    """Settings of a run of the demo."""
 
     estimator: str
     """``algorithm.adv_estimator``."""
@@ -64,7 +64,7 @@ class Settings:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a step, written by verl's file logger."""
+        """One JSON object per step, written by verl's file logger."""
         return self.out / "metrics.jsonl"
 
     @property

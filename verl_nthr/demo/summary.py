@@ -1,4 +1,4 @@
-"""What the demo reports at its end: accuracies, seconds by phase, versions."""
+"""The demo's final report: accuracies, seconds by phase, versions."""
 
 from __future__ import annotations
 

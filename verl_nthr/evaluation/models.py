@@ -1,4 +1,4 @@
-"""What a MODEL argument means."""
+"""Parses MODEL arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Model:
     """Folder or name on the hub, as transformers and vLLM load it."""
 
     step: int | None
-    """Of training; None for a model that is no checkpoint."""
+    """Of training; None for a model that is not a checkpoint."""
 
     @property
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""Whether a model is long enough for the benchmarks."""
+"""Checks that prompts and responses fit into a model's context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person chose for an evaluation."""
+"""Settings of an evaluation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Settings:
     """Of the weights."""
 
     sampler: Literal["auto", "transformers", "vllm"] = "auto"
-    """What generates the responses; "auto" is vLLM where it is installed and there is a GPU."""
+    """Generates the responses; "auto" is vLLM where it is installed and there is a GPU."""
 
     def ks(self) -> list[int]:
         """1, 2, 4, … up to the largest K, and that itself; empty without samples.

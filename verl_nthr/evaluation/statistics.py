@@ -49,7 +49,7 @@ def mean_of_shares(shares: Sequence[Estimate]) -> Estimate:
 
         mean − √Σ(s − low)² / B,  mean + √Σ(high − s)² / B      over B shares s
 
-    (MOVER, Zou and Donner 2008; doi 10.1002/sim.3095). Unlike a bootstrap it is no point where all shares are 0 or 1.
+    (MOVER, Zou and Donner 2008; doi 10.1002/sim.3095). Unlike a bootstrap, it has a width where all shares are 0 or 1.
     """
     value = sum(share["value"] for share in shares) / len(shares)
     below, above = (

@@ -39,7 +39,7 @@ def read_questions(path: Path) -> list[Question]:
     """All rows of a verl parquet file.
 
     Raises:
-        InputError: the file is missing, is no parquet, lacks a column, or a row is not what verl expects.
+        InputError: the file is missing, is not parquet, lacks a column, or a row is not what verl expects.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""What turns prompts into responses, and the loop that asks it for a few questions at a time."""
+"""The interface of samplers, and the loop that samples a chunk of questions at a time."""
 
 from __future__ import annotations
 

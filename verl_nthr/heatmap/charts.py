@@ -45,7 +45,7 @@ class Bar:
     """Class of its colour."""
 
     hint: str
-    """What a reader sees who points at it."""
+    """Shown when the mouse points at it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Chart:
     """Bars or a line over labelled axes, in a view box of :data:`WIDTH` by :data:`HEIGHT`."""
 
     title: str
-    """What it shows."""
+    """Heading."""
 
     x_label: str
     """Of the horizontal axis."""
@@ -76,13 +76,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Value:
-    """What a bar stands for."""
+    """The data of one bar."""
 
     height: float | None
     """A share; None draws nothing."""
 
     hint: str
-    """What a reader sees who points at it."""
+    """Shown when the mouse points at it."""
 
     tone: str = "above"
     """Class of its colour."""

@@ -78,7 +78,7 @@ class TokenColumns:
 
 @dataclass(frozen=True)
 class Step:
-    """What the summaries need of a step."""
+    """The tokens and counts of a step that the summaries use."""
 
     step: int
     """Training step."""

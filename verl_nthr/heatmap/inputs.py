@@ -1,4 +1,4 @@
-"""Which dumped steps a person asks for."""
+"""Finds and reads the dumped steps that were asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a token dump says as a whole: how much is spared, which strings, where, and at which scores and entropies."""
+"""Statistics of a token dump: spared tokens by string, position, score, entropy and training step."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Summary:
     """Number of responses."""
 
     groups: int
-    """Number of prompt groups, each counted once a step."""
+    """Number of prompt groups, each counted once per step."""
 
     mixed_groups: int
     """Groups with right and wrong answers, where alone NTHR acts."""
@@ -95,7 +95,7 @@ class Summary:
     """Tokens of wrong answers in mixed groups."""
 
     selected_fraction: float | None
-    """Quotient of the two; None if there is no mixed group."""
+    """Quotient of the two; None without a mixed group."""
 
     most_spared: list[StringShare]
     """The strings that are spared most often, at most :data:`MOST_SPARED`."""

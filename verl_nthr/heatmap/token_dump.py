@@ -1,4 +1,4 @@
-"""Reads what ``algorithm.nthr.token_dump_dir`` has written: a file a step, a JSON object a response."""
+"""Reads what ``algorithm.nthr.token_dump_dir`` has written: one file per step, one JSON object per response."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def read_step(path: Path) -> list[Group]:
     """The groups of one step, in the order of the file.
 
     Raises:
-        InputError: a line is no record of schema 2, the records are of several steps, or one is there twice.
+        InputError: a line is not a record of schema 2, the records are of several steps, or one is there twice.
         OSError: the file cannot be read.
     """
     groups: dict[str, dict[int, Response]] = {}
@@ -139,7 +139,7 @@ def read_step(path: Path) -> list[Group]:
 
 
 def dumped_steps(folder: Path) -> dict[int, Path]:
-    """The files ``<step>.jsonl`` of a folder, ascending by step; empty if there is no such folder."""
+    """The files ``<step>.jsonl`` of a folder, ascending by step; empty without such a folder."""
     files = {int(path.stem): path for path in folder.glob("*.jsonl") if STEP.fullmatch(path.stem) and path.is_file()}
     return dict(sorted(files.items()))
 

@@ -51,7 +51,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class TokenRecord:
-    """What a pass over all responses records of each response token, response by response."""
+    """Log-probability, entropy and hidden state of each response token, response by response."""
 
     log_probs: Tensor
     """[T] float32."""

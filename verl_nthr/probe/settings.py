@@ -1,4 +1,4 @@
-"""What a person chose for a run of the probe."""
+"""Settings of the probe."""
 
 from __future__ import annotations
 
@@ -50,4 +50,4 @@ class Settings:
     """Tokens, padding included, in one pass."""
 
     sampler: Literal["auto", "transformers", "vllm"] = "auto"
-    """What samples the responses; "auto" is vLLM where it is installed and there is a GPU."""
+    """Samples the responses; "auto" is vLLM where it is installed and there is a GPU."""

@@ -1,1 +1,1 @@
-"""What the scripts in ``recipes/`` call: checks of a run's settings, a toy to rehearse a run on, nodes of a cluster."""
+"""Called by the scripts in ``recipes/``: checks of settings, rehearsals on a toy, and checks of a cluster's nodes."""
