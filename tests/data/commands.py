@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
+import runpy
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pyarrow.parquet as pq
+import pytest
 
 from data.preparation.command import prepare_training
 from data.preparation.math_set import MathSet
@@ -20,15 +23,28 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts" / "data"
 
 
-def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a script without a network."""
-    return subprocess.run(
-        [sys.executable, SCRIPTS / f"{script}.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
-    )
+@dataclass(frozen=True)
+class Finished:
+    """How a script ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(script: str, *arguments: object) -> Finished:
+    """Run a script in this process."""
+    path, out, err = SCRIPTS / f"{script}.py", io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", [str(path), *map(str, arguments)]),
+        mock.patch.object(sys, "path", [str(SCRIPTS), *sys.path]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        runpy.run_path(str(path), run_name="__main__")
+    assert isinstance(ended.value.code, int)
+    return Finished(ended.value.code, out.getvalue(), err.getvalue())
 
 
 def prepare(script: str, *arguments: object) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ from transformers import PreTrainedTokenizerFast
 
 from data.preparation.errors import DataError
 from data.preparation.lengths import TokenCounter
-from tests.data.commands import refused, run, write_jsonl
+from tests.data.commands import SCRIPTS, refused, run, write_jsonl
 from tests.data.rows import EVALUATION, TRAINING
+from tests.families import failures
 
 
 def text_file(folder: Path, name: str, content: str) -> Path:
@@ -53,21 +57,28 @@ BAD_SOURCES: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_SOURCES)
-def test_bad_sources(case: str, tmp_path: Path) -> None:
-    write, complaint = BAD_SOURCES[case]
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    message = refused("deepscaler", "--source", write(folder), "--local_save_dir", tmp_path / "out")
-    assert message.startswith("deepscaler.py: ")
-    assert complaint in message
-    assert not (tmp_path / "out").exists()
+def test_bad_sources(tmp_path: Path) -> None:
+    def check(case: str) -> None:
+        write, complaint = BAD_SOURCES[case]
+        folder, out = tmp_path / case / "raw", tmp_path / case / "out"
+        folder.mkdir(parents=True)
+        message = refused("deepscaler", "--source", write(folder), "--local_save_dir", out)
+        assert message.startswith("deepscaler.py: ")
+        assert complaint in message
+        assert not out.exists()
+
+    assert failures(check, BAD_SOURCES) == []
 
 
 def test_no_network(tmp_path: Path) -> None:
-    message = refused("gsm8k", "--local_save_dir", tmp_path / "out")
-    assert "openai/gsm8k (main) cannot be loaded from the hub" in message
-    assert "give its file or folder as --source" in message
+    """In a process of its own: the hub's client reads the environment once."""
+    command = [sys.executable, SCRIPTS / "gsm8k.py", "--local_save_dir", tmp_path / "out"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert (finished.returncode, "Traceback" in finished.stderr) == (2, False)
+    message = finished.stderr.splitlines()[-1]
+    assert "openai/gsm8k (main)" in message
+    assert "--source" in message
     assert not (tmp_path / "out").exists()
 
 
