@@ -12,8 +12,8 @@ import torch
 from tests.docs.pages import read
 from tests.support import matrix
 from verl_nthr.integration.driver.groups import group_responses
+from verl_nthr.integration.driver.lld_monitor import displacement_metrics
 from verl_nthr.integration.driver.metrics import step_metrics
-from verl_nthr.integration.monitor import displacement_metrics
 from verl_nthr.weighting import NTHR, WeightingInputs
 
 METRICS = read("reference/metrics.md")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from verl_nthr.integration import alerts
-from verl_nthr.integration.alerts import PATIENCE, REPEAT, observe
 from verl_nthr.integration.config.estimators import ESTIMATORS
 from verl_nthr.integration.config.options import NTHROptions
+from verl_nthr.integration.driver import alerts
+from verl_nthr.integration.driver.alerts import PATIENCE, REPEAT, observe
 
 WELL = {
     "nthr/selected_fraction": 0.05,

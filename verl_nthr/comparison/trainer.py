@@ -20,8 +20,8 @@ from verl_nthr.comparison.settings import TASKS, Settings
 from verl_nthr.demo.arithmetic import Splits
 from verl_nthr.demo.warm_up import greedy_accuracy
 from verl_nthr.influence.selection import success_rates
+from verl_nthr.integration.driver.lld_monitor import displacement_metrics
 from verl_nthr.integration.functions import policy_loss
-from verl_nthr.integration.monitor import displacement_metrics
 
 BETAS, WEIGHT_DECAY, CLIP_GRAD = (0.9, 0.999), 0.01, 1.0
 """verl's defaults (``actor_rollout_ref.actor.optim``)."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 
 from verl_nthr import patching
-from verl_nthr.integration import group_filter, loss_columns, loss_terms, monitor, worker_check
 from verl_nthr.integration.config import estimators, validation, versions
-from verl_nthr.integration.driver import trainer
-from verl_nthr.integration.worker import scoring
+from verl_nthr.integration.driver import group_filter, lld_monitor, trainer
+from verl_nthr.integration.loss_terms import driver as loss_terms_driver
+from verl_nthr.integration.loss_terms import worker as loss_terms_worker
+from verl_nthr.integration.worker import preflight, scoring
 from verl_nthr.patching import FunctionPatch, ModulePatch, Patch
 from verl_nthr.supported import installed_version, requirement
 
@@ -38,12 +39,12 @@ REFUSALS: tuple[Patch, ...] = (
 """What is changed in every verl: runs that this package cannot serve end with a message on the driver."""
 
 OVERRIDES: tuple[Patch, ...] = (
-    FunctionPatch(f"{TRAINER}._step_once", monitor.around_step_once, "measure displacement after the update"),
+    FunctionPatch(f"{TRAINER}._step_once", lld_monitor.around_step_once, "measure displacement after the update"),
     FunctionPatch(
         f"{TRAINER}._build_replay_buffer", group_filter.around_build_replay_buffer, "narrow the filter of groups"
     ),
     FunctionPatch(
-        f"{TRAINER}._update_actor", loss_columns.around_update_actor, "send the loss terms and their rows along"
+        f"{TRAINER}._update_actor", loss_terms_driver.around_update_actor, "send the loss terms and their rows along"
     ),
     FunctionPatch(
         f"{TRAINER}._compute_old_log_prob",
@@ -51,9 +52,9 @@ OVERRIDES: tuple[Patch, ...] = (
         "send groups along, keep scores and thresholds",
     ),
     FunctionPatch(f"{TRAINER}._compute_advantage", trainer.around_compute_advantage, "base advantage × weights"),
-    FunctionPatch(f"{TRAINER}._step_once", worker_check.around_step_once, "ask every worker before the first step"),
+    FunctionPatch(f"{TRAINER}._step_once", preflight.around_step_once, "ask every worker before the first step"),
     FunctionPatch(f"{ENGINE}.infer_batch", scoring.infer_batch, "record hidden states in the pass, reduce them"),
-    FunctionPatch(f"{ENGINE}.train_batch", loss_terms.around_train_batch, "add the loss terms"),
+    FunctionPatch(f"{ENGINE}.train_batch", loss_terms_worker.around_train_batch, "add the loss terms"),
 )
 """What is changed only in the versions of verl that this package supports."""
 

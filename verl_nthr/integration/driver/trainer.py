@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 
-from verl_nthr.integration import alerts
 from verl_nthr.integration.config.estimators import estimator_of
 from verl_nthr.integration.config.options import REWARD_METRIC, AlgorithmOptions
-from verl_nthr.integration.driver import base_advantage, token_dump
+from verl_nthr.integration.driver import alerts, base_advantage, token_dump
 from verl_nthr.integration.driver.columns import read_columns, write_columns
 from verl_nthr.integration.driver.groups import read_groups
 from verl_nthr.integration.driver.metrics import step_metrics
 from verl_nthr.integration.driver.nonfinite import NonFiniteGroups
 from verl_nthr.integration.protocol import ANCHOR, CORRECT, REQUEST, RESPONSE, SCORE, SECONDS, ScoringRequest
-from verl_nthr.integration.standing_in import standing_in
 from verl_nthr.weighting import NTHR, WEIGHTINGS, WeightingInputs
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def compute_advantage(
     from verl.trainer.ppo.v1 import trainer_base
 
     step = Step(trainer, batch)
-    with standing_in(trainer_base, FUNCTION, step.advantage(getattr(trainer_base, FUNCTION))):
+    with mock.patch.object(trainer_base, FUNCTION, step.advantage(getattr(trainer_base, FUNCTION))):
         batch = verl_advantage(batch, metrics=metrics)
     metrics.update(step.metrics)
     alerts.observe(trainer, step.estimator, step.options, step.metrics)

@@ -14,8 +14,9 @@ from tests.integration.colocated_workers import ColocatedWorker, worker_with
 from tests.integration.runs import nthr, train
 from tests.integration.test_options import stock
 from tests.toy import make_toy
-from verl_nthr.integration import plugin, worker_check
-from verl_nthr.integration.worker_check import Answer, check_workers, look, needed_methods
+from verl_nthr.integration import plugin
+from verl_nthr.integration.worker import preflight
+from verl_nthr.integration.worker.preflight import WorkerReport, check_workers, inspect_worker, needed_methods
 
 
 def engine_class(name: str = "FSDPEngineWithLMHead", module: str = __name__, **methods: Any) -> type:
@@ -29,7 +30,7 @@ BOTH = ["infer_batch", "train_batch"]
 
 
 def test_verls_engine_with_the_plugin_is_in_order() -> None:
-    assert look(worker_with(engine_class()), BOTH) == Answer(None)
+    assert inspect_worker(worker_with(engine_class()), BOTH) == WorkerReport(None)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,9 @@ def test_verls_engine_with_the_plugin_is_in_order() -> None:
 )
 def test_a_worker_without_the_plugin_says_why(policy: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERL_USE_EXTERNAL_PLUGINS", policy)
-    monkeypatch.delitem(sys.modules, worker_check.PLUGIN)
-    monkeypatch.setattr(worker_check.importlib, "import_module", lambda name: plugin)
-    problem = look(worker_with(engine_class()), BOTH).problem
+    monkeypatch.delitem(sys.modules, preflight.PLUGIN)
+    monkeypatch.setattr(preflight.importlib, "import_module", lambda name: plugin)
+    problem = inspect_worker(worker_with(engine_class()), BOTH).problem
     assert problem is not None
     assert message in problem
 
@@ -58,9 +59,9 @@ def test_the_error_of_a_plugin_that_verl_hides_is_shown(monkeypatch: pytest.Monk
         raise ImportError("no module named wrapt")
 
     monkeypatch.delenv("VERL_USE_EXTERNAL_PLUGINS", raising=False)
-    monkeypatch.delitem(sys.modules, worker_check.PLUGIN)
-    monkeypatch.setattr(worker_check.importlib, "import_module", broken)
-    problem = look(worker_with(engine_class()), BOTH).problem
+    monkeypatch.delitem(sys.modules, preflight.PLUGIN)
+    monkeypatch.setattr(preflight.importlib, "import_module", broken)
+    problem = inspect_worker(worker_with(engine_class()), BOTH).problem
     assert problem is not None
     assert "verl could not load it (ImportError: no module named wrapt); repair that environment" in problem
 
@@ -71,41 +72,43 @@ def test_another_packages_function_in_the_place_of_ours_is_warned_of(monkeypatch
     def other(engine: Any, data: Any) -> None: ...
 
     monkeypatch.setattr(BaseEngine, "infer_batch", other)
-    (said,) = look(worker_with(engine_class()), BOTH).warnings
+    (said,) = inspect_worker(worker_with(engine_class()), BOTH).warnings
     assert said.startswith(f"infer_batch of its engine is {__name__}.")
     assert "another package's, which has to call what it replaced" in said
     other.__wrapped__ = None
     monkeypatch.undo()
     other.__wrapped__ = vars(BaseEngine)["infer_batch"]
     monkeypatch.setattr(BaseEngine, "infer_batch", other)
-    assert look(worker_with(engine_class()), BOTH) == Answer(None)
+    assert inspect_worker(worker_with(engine_class()), BOTH) == WorkerReport(None)
 
 
 def test_verls_own_function_in_the_place_of_ours_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from verl.workers.engine.base import BaseEngine
 
     monkeypatch.setattr(BaseEngine, "train_batch", vars(BaseEngine)["train_batch"].__wrapped__)
-    problem = look(worker_with(engine_class()), BOTH).problem
+    problem = inspect_worker(worker_with(engine_class()), BOTH).problem
     assert problem is not None
     assert problem.startswith("runs verl.workers.engine.base.BaseEngine.train_batch as verl has it")
-    assert look(worker_with(engine_class()), ["infer_batch"]) == Answer(None)
+    assert inspect_worker(worker_with(engine_class()), ["infer_batch"]) == WorkerReport(None)
 
 
 def test_an_engine_of_another_package_that_overrides_the_pass_is_warned_of() -> None:
     kind = engine_class("Faster", prepare_model_outputs=lambda engine: None, forward_step=lambda engine: None)
-    (said,) = look(worker_with(kind), BOTH).warnings
+    (said,) = inspect_worker(worker_with(kind), BOTH).warnings
     assert said.startswith(
         f"{__name__}.Faster, another package's engine, overrides prepare_model_outputs, forward_step,"
     )
 
 
 def test_an_engine_of_another_package_that_overrides_something_else_is_not() -> None:
-    assert look(worker_with(engine_class("Logged", save_checkpoint=lambda engine: None)), BOTH) == Answer(None)
+    assert inspect_worker(
+        worker_with(engine_class("Logged", save_checkpoint=lambda engine: None)), BOTH
+    ) == WorkerReport(None)
 
 
 def test_another_engine_is_an_error_whatever_its_name() -> None:
     kind = type("FSDPEngineWithLMHead", (engine_class().__mro__[-2],), {"__module__": "elsewhere"})
-    problem = look(worker_with(kind), BOTH).problem
+    problem = inspect_worker(worker_with(kind), BOTH).problem
     assert problem is not None
     assert (
         "cannot be scored: NTHR covers verl's FSDP and Megatron engines, not elsewhere.FSDPEngineWithLMHead" in problem
@@ -130,32 +133,32 @@ def test_only_what_a_run_needs_is_looked_at(overrides: list[str], methods: list[
 class Handle:
     """Stands for a Ray actor: what it is asked is answered at once."""
 
-    def __init__(self, answer: Answer | Exception) -> None:
+    def __init__(self, answer: WorkerReport | Exception) -> None:
         self.__ray_call__ = SimpleNamespace(remote=lambda function, methods: answer)
 
 
 def test_the_driver_names_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    def get(answer: Answer | Exception, timeout: float) -> Answer:
+    def get(answer: WorkerReport | Exception, timeout: float) -> WorkerReport:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     monkeypatch.setattr(ray, "get", get)
     with pytest.warns(UserWarning, match="worker 1: something"):
-        check_workers([Handle(Answer(None)), Handle(Answer(None, ("something",)))], BOTH)
+        check_workers([Handle(WorkerReport(None)), Handle(WorkerReport(None, ("something",)))], BOTH)
     with pytest.raises(RuntimeError, match=r"worker 1 runs without it\. `verl-nthr doctor` shows what is loaded"):
-        check_workers([Handle(Answer(None)), Handle(Answer("runs without it"))], BOTH)
+        check_workers([Handle(WorkerReport(None)), Handle(WorkerReport("runs without it"))], BOTH)
     absent = ray.exceptions.RaySystemError("No module named 'verl_nthr'")
     with pytest.warns(
         UserWarning, match=r"worker 0: it could not be asked .*No module named 'verl_nthr'.*; if the first"
     ):
-        check_workers([Handle(absent), Handle(Answer(None))], BOTH)
+        check_workers([Handle(absent), Handle(WorkerReport(None))], BOTH)
 
 
 def test_a_worker_of_another_build_is_not_refused_on_a_guess() -> None:
-    (said,) = look(SimpleNamespace(), BOTH).warnings
+    (said,) = inspect_worker(SimpleNamespace(), BOTH).warnings
     assert said == "it has no actor with an engine that could be looked at"
 
 

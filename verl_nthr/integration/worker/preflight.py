@@ -29,14 +29,14 @@ PLUGIN = "verl_nthr.integration.plugin"
 TIME_LIMIT = 300.0
 """Seconds that the workers have to answer."""
 
-STOOD_IN = ("prepare_model_inputs", "prepare_model_outputs", "forward_step", "forward_backward_batch")
+PATCHED_METHODS = ("prepare_model_inputs", "prepare_model_outputs", "forward_step", "forward_backward_batch")
 """Methods of an engine that the recording of a pass stands in for, or that call those."""
 
 _checked: WeakSet[PPOTrainer] = WeakSet()
 
 
 @dataclass(frozen=True)
-class Answer:
+class WorkerReport:
     """What a worker says of itself."""
 
     problem: str | None
@@ -75,13 +75,13 @@ def check_workers(workers: Sequence[Any], methods: list[str]) -> None:
     """
     import ray
 
-    asked = [worker.__ray_call__.remote(look, methods) for worker in workers]
+    asked = [worker.__ray_call__.remote(inspect_worker, methods) for worker in workers]
     for rank, answer in enumerate(asked):
         try:
             found = ray.get(answer, timeout=TIME_LIMIT)
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[-1]
-            found = Answer(
+            found = WorkerReport(
                 None,
                 (
                     f"it could not be asked for verl-nthr ({reason}); if the first step fails, install it in the "
@@ -96,18 +96,20 @@ def check_workers(workers: Sequence[Any], methods: list[str]) -> None:
             warnings.warn(f"worker {rank}: {message}", stacklevel=2)
 
 
-def look(worker: Any, methods: list[str]) -> Answer:
+def inspect_worker(worker: Any, methods: list[str]) -> WorkerReport:
     """Runs inside a worker: has verl loaded the plugin there, and what has become of ``methods`` and of the engine?"""
     if PLUGIN not in sys.modules:
-        return Answer(f"runs without verl-nthr's plugin: {_why_not_loaded()}")
+        return WorkerReport(f"runs without verl-nthr's plugin: {_why_not_loaded()}")
     engine = engine_of(worker)
     if engine is None:
-        return Answer(None, ("it has no actor with an engine that could be looked at",))
+        return WorkerReport(None, ("it has no actor with an engine that could be looked at",))
     said: list[str] = []
     for method in methods:
         found = other_function(type(engine), method)
         if found is not None and found.startswith("verl."):
-            return Answer(f"runs {found} as verl has it: the plugin does not fit the verl that is installed there")
+            return WorkerReport(
+                f"runs {found} as verl has it: the plugin does not fit the verl that is installed there"
+            )
         if found is not None:
             said.append(
                 f"{method} of its engine is {found}, another package's, which has to call what it replaced; if the "
@@ -119,9 +121,9 @@ def look(worker: Any, methods: list[str]) -> Answer:
         try:
             capture_of(engine)
         except TypeError as error:
-            return Answer(f"cannot be scored: {error}")
+            return WorkerReport(f"cannot be scored: {error}")
         said += overridden(type(engine))
-    return Answer(None, tuple(said))
+    return WorkerReport(None, tuple(said))
 
 
 def engine_of(worker: Any) -> BaseEngine | None:
@@ -147,7 +149,8 @@ def overridden(engine: type[BaseEngine]) -> list[str]:
         f"{base.__module__}.{base.__qualname__}, another package's engine, overrides {', '.join(names)}, through which "
         "scores are recorded; it has to do there what verl's engine does"
         for base in engine.__mro__
-        if not base.__module__.startswith("verl.") and (names := [name for name in STOOD_IN if name in vars(base)])
+        if not base.__module__.startswith("verl.")
+        and (names := [name for name in PATCHED_METHODS if name in vars(base)])
     ]
 
 

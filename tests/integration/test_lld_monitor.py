@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from verl_nthr.integration.monitor import displacement_metrics, rows_of_pass
+from verl_nthr.integration.driver.lld_monitor import displacement_metrics, rows_of_pass
 
 
 def test_displacement_counted_by_hand() -> None:
