@@ -6,10 +6,10 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from verl_nthr.integration.config.estimators import Estimator
 from verl_nthr.integration.config.options import NTHROptions
+from verl_nthr.integration.driver.run_state import run_state
 from verl_nthr.weighting import NTHR, WEIGHTINGS
 
 if TYPE_CHECKING:
@@ -74,9 +74,6 @@ ALERTS: tuple[Alert, ...] = (
     ),
 )
 
-_streaks: WeakKeyDictionary[PPOTrainer, list[int]] = WeakKeyDictionary()
-"""For how many updates in a row each of :data:`ALERTS` has held, by trainer: a new run starts anew."""
-
 
 def observe(trainer: PPOTrainer, estimator: Estimator, options: NTHROptions, metrics: Metrics) -> None:
     """Look at the ``nthr/*`` metrics of an update, and warn of what has held for :data:`PATIENCE` of them.
@@ -85,10 +82,10 @@ def observe(trainer: PPOTrainer, estimator: Estimator, options: NTHROptions, met
     """
     if not estimator.is_scored:
         return
-    streaks = _streaks.setdefault(trainer, [0] * len(ALERTS))
-    for index, (needed, holds, message) in enumerate(ALERTS):
+    streaks = run_state(trainer).streaks
+    for needed, holds, message in ALERTS:
         if needed not in metrics:
             continue
-        streaks[index] = streaks[index] + 1 if holds(metrics, estimator, options) else 0
-        if streaks[index] >= PATIENCE and (streaks[index] - PATIENCE) % REPEAT == 0:
-            warnings.warn(f"for {streaks[index]} updates in a row {message}", stacklevel=2)
+        streaks[message] = streaks[message] + 1 if holds(metrics, estimator, options) else 0
+        if streaks[message] >= PATIENCE and (streaks[message] - PATIENCE) % REPEAT == 0:
+            warnings.warn(f"for {streaks[message]} updates in a row {message}", stacklevel=2)

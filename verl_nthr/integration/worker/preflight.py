@@ -13,10 +13,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from verl_nthr.integration.config.estimators import estimator_of
 from verl_nthr.integration.config.loss_options import LossTerms
+from verl_nthr.integration.driver.run_state import run_state
 from verl_nthr.patching import wrappers
 from verl_nthr.plugin_policy import PLUGINS_ENV_VAR, lets_load
 
@@ -31,8 +31,6 @@ TIME_LIMIT = 300.0
 
 PATCHED_METHODS = ("prepare_model_inputs", "prepare_model_outputs", "forward_step", "forward_backward_batch")
 """Methods of an engine that the recording of a pass stands in for, or that call those."""
-
-_checked: WeakSet[PPOTrainer] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,9 @@ class WorkerReport:
 def around_step_once(
     wrapped: Callable[..., KVBatchMeta], trainer: PPOTrainer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> KVBatchMeta:
-    if trainer not in _checked:
-        _checked.add(trainer)
+    state = run_state(trainer)
+    if not state.has_checked_workers:
+        state.has_checked_workers = True
         methods = needed_methods(trainer)
         if methods:
             check_workers(trainer.actor_rollout_wg.workers, methods)
