@@ -80,10 +80,12 @@ def test_a_killed_run_is_cleaned_up_by_the_next_and_a_living_one_is_not(foreign:
     assert [name for name in living if (SHM / name).exists()] == []
 
 
-def test_a_killed_run_is_cleaned_up_by_its_keeper(foreign: str, tmp_path: Path) -> None:
+def test_a_killed_run_is_cleaned_up_by_its_reaper(foreign: str, tmp_path: Path) -> None:
     variables = {key: value for key, value in os.environ.items() if not key.startswith("VERL_")}
     variables |= {"VERL_PLATFORM": "cpu", "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
-    code = "from verl_nthr.cpu import keeper\n" + CREATE.format(foreign=foreign, then="keeper.start(); time.sleep(120)")
+    code = "from verl_nthr.cpu import shm_reaper\n" + CREATE.format(
+        foreign=foreign, then="shm_reaper.start(); time.sleep(120)"
+    )
     run = subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
     names = run.stdout.readline().split()
     deadline = time.monotonic() + 60
@@ -98,8 +100,8 @@ def test_a_killed_run_is_cleaned_up_by_its_keeper(foreign: str, tmp_path: Path) 
     assert (SHM / foreign).exists()
 
 
-def test_a_process_that_joined_a_run_starts_no_keeper(tmp_path: Path) -> None:
-    code = "import psutil; from verl_nthr.cpu import keeper; keeper.start(); print(len(psutil.Process().children()))"
+def test_a_process_that_joined_a_run_starts_no_reaper(tmp_path: Path) -> None:
+    code = "from verl_nthr.cpu.shm_reaper import psutil, start; start(); print(len(psutil.Process().children()))"
     session = {"VERL_CPU_SESSION": str(tmp_path / "1-1.txt"), "TMPDIR": str(tmp_path)}
     assert output_of(code, cpu=True, environment=session) == "0"
 

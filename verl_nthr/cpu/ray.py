@@ -1,9 +1,9 @@
-"""A Ray that is started on a machine without a GPU: logical GPUs and CPUs, and a keeper."""
+"""A Ray that is started on a machine without a GPU: logical GPUs and CPUs, and a reaper."""
 
 import os
 from typing import Any
 
-from verl_nthr.cpu import keeper
+from verl_nthr.cpu import shm_reaper
 from verl_nthr.cpu.environment import usable_cores
 
 LOGICAL_GPUS = 8
@@ -26,11 +26,11 @@ def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
     verl places each training process on one GPU and three CPUs and starts some small actors more; without a GPU,
     Ray offers none, and verl refuses to start. The counts are logical: they limit nothing but placement.
-    :mod:`verl_nthr.cpu.keeper` outlives the process.
+    :mod:`verl_nthr.cpu.shm_reaper` outlives the process.
     """
     address = args[0] if args else kwargs.get("address")
     if starts_cluster(address, kwargs.get("_temp_dir")):
-        keeper.start()
+        shm_reaper.start()
         if kwargs.get("num_gpus") is None:
             kwargs["num_gpus"] = LOGICAL_GPUS
         if kwargs.get("num_cpus") is None:

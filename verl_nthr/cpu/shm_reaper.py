@@ -1,6 +1,6 @@
 """Clears up after a run whose first process was killed, and so could not.
 
-The keeper waits for the end of a pipe that only the run's first process holds open. It is in a session of its own, so
+The reaper waits for the end of a pipe that only the run's first process holds open. It is in a session of its own, so
 that signals to the run's process group do not reach it. Ray kills the children of its workers, Python's trackers of
 shared memory among them; that is why those do not do.
 """
@@ -17,13 +17,13 @@ from verl_nthr.cpu.shared_memory import close_session, session_file
 
 
 def start() -> None:
-    """Start the keeper of the run that this process began; nothing if it began none."""
+    """Start the reaper of the run that this process began; nothing if it began none."""
     session = os.environ.get(SESSION_VARIABLE)
     if session is None or Path(session) != session_file(psutil.Process()):
         return
     reading, _ = os.pipe()  # the other end closes with this process
     subprocess.Popen(
-        [sys.executable, "-m", "verl_nthr.cpu.keeper", session],
+        [sys.executable, "-m", "verl_nthr.cpu.shm_reaper", session],
         stdin=reading,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
