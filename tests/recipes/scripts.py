@@ -49,6 +49,7 @@ class Recipes:
     def __init__(self, folder: Path) -> None:
         self._python = stand_in(folder)
         self._calls = folder / "calls"
+        self._known: dict[object, list[str]] = {}
 
     def calls(self, name: str, *arguments: str, **knobs: str) -> list[list[str]]:
         """What Python is called with, call by call; the script has to succeed."""
@@ -58,12 +59,15 @@ class Recipes:
         return [line.split("\t")[:-1] for line in self._calls.read_text(encoding="utf-8").splitlines()]
 
     def overrides(self, name: str, *arguments: str, **knobs: str) -> list[str]:
-        """The overrides of verl's configuration that a recipe makes."""
-        ((*module, first), *others) = [
-            (*call[:2], call[2:]) for call in self.calls(name, *arguments, DRY_RUN="1", **knobs)
-        ]
-        assert (module, others) == (["-m", "verl_nthr.recipes.check"], [])
-        return first
+        """The overrides of verl's configuration that a recipe makes; each script runs once."""
+        key = (name, arguments, tuple(sorted(knobs.items())))
+        if key not in self._known:
+            ((*module, first), *others) = [
+                (*call[:2], call[2:]) for call in self.calls(name, *arguments, DRY_RUN="1", **knobs)
+            ]
+            assert (module, others) == (["-m", "verl_nthr.recipes.check"], [])
+            self._known[key] = first
+        return list(self._known[key])
 
     def settings(self, name: str, *arguments: str, **knobs: str) -> dict[str, str]:
         """The overrides, by key."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import re
 
-import pytest
 from omegaconf import OmegaConf
 
+from tests.families import failures
 from tests.recipes.scripts import FOLDER, ROOT, Recipes, run
 from verl_nthr.recipes.check import check
 
@@ -104,22 +104,27 @@ def changed(before: dict[str, str], after: dict[str, str]) -> dict[str, str | No
     return {key: after.get(key) for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
 
 
-@pytest.mark.parametrize("knob", KNOBS)
-def test_a_knob_sets_what_it_names_and_nothing_else(recipes: Recipes, knob: str) -> None:
-    value, expected = KNOBS[knob]
+def test_a_knob_sets_what_it_names_and_nothing_else(recipes: Recipes) -> None:
     name = "qwen2_5_math_1_5b"
-    assert changed(recipes.settings(name), recipes.settings(name, **{knob: value})) == expected
+    before = recipes.settings(name)
+
+    def check_knob(knob: str) -> None:
+        value, expected = KNOBS[knob]
+        assert changed(before, recipes.settings(name, **{knob: value})) == expected
+
+    assert failures(check_knob, KNOBS) == []
 
 
-@pytest.mark.parametrize("knob", MEGATRON_KNOBS)
-def test_a_knob_of_megatron(recipes: Recipes, knob: str) -> None:
-    value, key = MEGATRON_KNOBS[knob]
-    base = {"ACTOR_PP": "2"} if knob == "ACTOR_VPP" else {}
-    before = recipes.settings("qwen3_30b_a3b_megatron", ACTOR_ETP="2", ACTOR_EP="1", ACTOR_TP="2", **base)
-    after = recipes.settings(
-        "qwen3_30b_a3b_megatron", **{"ACTOR_ETP": "2", "ACTOR_EP": "1", "ACTOR_TP": "2", **base, knob: value}
-    )
-    assert changed(before, after) == {f"{ACTOR}.megatron.{key}": value}
+def test_knobs_of_megatron(recipes: Recipes) -> None:
+    name, base = "qwen3_30b_a3b_megatron", {"ACTOR_ETP": "2", "ACTOR_EP": "1", "ACTOR_TP": "2"}
+
+    def check_knob(knob: str) -> None:
+        value, key = MEGATRON_KNOBS[knob]
+        common = base | ({"ACTOR_PP": "2"} if knob == "ACTOR_VPP" else {})
+        before, after = recipes.settings(name, **common), recipes.settings(name, **common | {knob: value})
+        assert changed(before, after) == {f"{ACTOR}.megatron.{key}": value}
+
+    assert failures(check_knob, MEGATRON_KNOBS) == []
 
 
 def test_verl_accepts_all_knobs_together(recipes: Recipes) -> None:
@@ -154,43 +159,47 @@ def test_overrides_on_the_command_line_come_last(recipes: Recipes) -> None:
     assert overrides[-2:] == ["trainer.save_freq=3", "+data.extra=x y"]
 
 
-@pytest.mark.parametrize(
-    ("recipe", "knobs", "message"),
-    [
-        ("qwen2_5_3b", {"TRAIN_BATCH_SIZE": "25o"}, "TRAIN_BATCH_SIZE=25o: use an integer from 1"),
-        ("qwen2_5_3b", {"NGPUS_PER_NODE": "0"}, "NGPUS_PER_NODE=0: use an integer from 1"),
-        ("qwen2_5_3b", {"ACTOR_LR": "1e-"}, "ACTOR_LR=1e-: use a number such as 1e-6"),
-        ("qwen2_5_3b", {"OFFLOAD": "yes"}, "OFFLOAD=yes: use True or False"),
-        ("qwen2_5_3b", {"STRATEGY": "fsdp3"}, "STRATEGY=fsdp3: use fsdp2, fsdp or megatron"),
-        (
-            "qwen2_5_3b",
-            {"FILTER_GROUPS": "True"},
-            "FILTER_GROUPS=True: use homogeneous, all_correct, all_wrong or none",
-        ),
-        ("qwen2_5_3b", {"TEST_FREQ": "0"}, "TEST_FREQ=0: use an integer from 1, or -1 for never"),
-        ("qwen2_5_3b", {"PPO_MINI_BATCH_SIZE": "100"}, "PPO_MINI_BATCH_SIZE=100 does not divide TRAIN_BATCH_SIZE, 256"),
-        ("qwen2_5_3b", {"ROLLOUT_TP": "3"}, "ROLLOUT_TP=3 does not divide the number of GPUs, 4"),
-        ("qwen2_5_3b", {"NGPUS_PER_NODE": "3"}, "PPO_MINI_BATCH_SIZE=64 × ROLLOUT_N=8 does not split over 3"),
-        (
-            "qwen2_5_3b",
-            {"MAX_RESPONSE_LENGTH": "20000"},
-            "PPO_MAX_TOKEN_LEN_PER_GPU=16384: the longest sequence has 21024",
-        ),
-        ("qwen2_5_3b", {"ACTOR_TP": "2"}, "ACTOR_TP=2: it works only with STRATEGY=megatron"),
-        ("qwen2_5_3b_megatron", {"SP_SIZE": "2"}, "SP_SIZE=2: it works only with STRATEGY=fsdp2"),
-        ("qwen2_5_3b_megatron", {"ACTOR_TP": "3"}, "ACTOR_TP × ACTOR_PP × ACTOR_CP = 3 does not divide"),
-        ("qwen3_30b_a3b_megatron", {"ACTOR_EP": "3"}, "ACTOR_ETP × ACTOR_EP × ACTOR_PP = 3 does not divide"),
-        ("qwen2_5_3b_megatron", {"ACTOR_VPP": "2"}, "ACTOR_VPP=2: it needs ACTOR_PP of 2 or more"),
-        ("qwen2_5_3b_megatron", {"SMOKE": "1", "DRY_RUN": "0"}, "SMOKE=1 is for FSDP recipes"),
-        ("qwen2_5_3b", {"SMOKE": "1"}, "DRY_RUN=1 SMOKE=1: choose one of them"),
-        ("qwen2_5_3b", {"SMOKE": "2"}, "SMOKE=2: use 0 or 1"),
-    ],
-)
-def test_a_wrong_value_is_refused_by_name(recipe: str, knobs: dict[str, str], message: str) -> None:
-    done = run(FOLDER / f"{recipe}.sh", **{"DRY_RUN": "1", "PYTHON": "/no/python", **knobs})
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{recipe}: {message}")
-    assert len(done.stderr.splitlines()) == 1
+REFUSED: list[tuple[str, dict[str, str], str]] = [
+    ("qwen2_5_3b", {"TRAIN_BATCH_SIZE": "25o"}, "TRAIN_BATCH_SIZE=25o: use an integer from 1"),
+    ("qwen2_5_3b", {"NGPUS_PER_NODE": "0"}, "NGPUS_PER_NODE=0: use an integer from 1"),
+    ("qwen2_5_3b", {"ACTOR_LR": "1e-"}, "ACTOR_LR=1e-: use a number such as 1e-6"),
+    ("qwen2_5_3b", {"OFFLOAD": "yes"}, "OFFLOAD=yes: use True or False"),
+    ("qwen2_5_3b", {"STRATEGY": "fsdp3"}, "STRATEGY=fsdp3: use fsdp2, fsdp or megatron"),
+    (
+        "qwen2_5_3b",
+        {"FILTER_GROUPS": "True"},
+        "FILTER_GROUPS=True: use homogeneous, all_correct, all_wrong or none",
+    ),
+    ("qwen2_5_3b", {"TEST_FREQ": "0"}, "TEST_FREQ=0: use an integer from 1, or -1 for never"),
+    ("qwen2_5_3b", {"PPO_MINI_BATCH_SIZE": "100"}, "PPO_MINI_BATCH_SIZE=100 does not divide TRAIN_BATCH_SIZE, 256"),
+    ("qwen2_5_3b", {"ROLLOUT_TP": "3"}, "ROLLOUT_TP=3 does not divide the number of GPUs, 4"),
+    ("qwen2_5_3b", {"NGPUS_PER_NODE": "3"}, "PPO_MINI_BATCH_SIZE=64 × ROLLOUT_N=8 does not split over 3"),
+    (
+        "qwen2_5_3b",
+        {"MAX_RESPONSE_LENGTH": "20000"},
+        "PPO_MAX_TOKEN_LEN_PER_GPU=16384: the longest sequence has 21024",
+    ),
+    ("qwen2_5_3b", {"ACTOR_TP": "2"}, "ACTOR_TP=2: it works only with STRATEGY=megatron"),
+    ("qwen2_5_3b_megatron", {"SP_SIZE": "2"}, "SP_SIZE=2: it works only with STRATEGY=fsdp2"),
+    ("qwen2_5_3b_megatron", {"ACTOR_TP": "3"}, "ACTOR_TP × ACTOR_PP × ACTOR_CP = 3 does not divide"),
+    ("qwen3_30b_a3b_megatron", {"ACTOR_EP": "3"}, "ACTOR_ETP × ACTOR_EP × ACTOR_PP = 3 does not divide"),
+    ("qwen2_5_3b_megatron", {"ACTOR_VPP": "2"}, "ACTOR_VPP=2: it needs ACTOR_PP of 2 or more"),
+    ("qwen2_5_3b_megatron", {"SMOKE": "1", "DRY_RUN": "0"}, "SMOKE=1 is for FSDP recipes"),
+    ("qwen2_5_3b", {"SMOKE": "1"}, "DRY_RUN=1 SMOKE=1: choose one of them"),
+    ("qwen2_5_3b", {"SMOKE": "2"}, "SMOKE=2: use 0 or 1"),
+]
+"""Recipe, knobs, and how the message begins."""
+
+
+def test_wrong_values_are_refused_by_name() -> None:
+    def check_refusal(case: tuple[str, dict[str, str], str]) -> None:
+        recipe, knobs, message = case
+        done = run(FOLDER / f"{recipe}.sh", **{"DRY_RUN": "1", "PYTHON": "/no/python", **knobs})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"{recipe}: {message}")
+        assert len(done.stderr.splitlines()) == 1
+
+    assert failures(check_refusal, REFUSED) == []
 
 
 def test_the_documentation_names_every_knob_with_its_default() -> None:

@@ -8,7 +8,9 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
+from tests.families import failures
 from tests.recipes.scripts import FSDP, MEGATRON, RECIPES, ROOT, Recipes, differences
+from verl_nthr.errors import InputError
 from verl_nthr.recipes.check import check
 
 PAPER = {
@@ -61,23 +63,26 @@ COMMON = {
 EVALUATION = ["aime24", "amc23", "math500", "minerva", "olympiadbench"]
 
 
-@pytest.mark.parametrize("name", PAPER)
-def test_a_recipe_of_the_paper_has_its_settings(recipes: Recipes, name: str) -> None:
-    model, data, batch, mini_batch, rate, response, steps, temperature, beta = PAPER[name]
-    expected = COMMON | {
-        "actor_rollout_ref.model.path": model,
-        "data.train_files": f"/home/somebody/data/{TEMPLATES[name]}/{data}/train.parquet",
-        "data.val_files": [f"/home/somebody/data/{TEMPLATES[name]}/evaluation/{s}/test.parquet" for s in EVALUATION],
-        "data.train_batch_size": batch,
-        "actor_rollout_ref.actor.ppo_mini_batch_size": mini_batch,
-        "actor_rollout_ref.actor.optim.lr": rate,
-        "data.max_response_length": response,
-        "trainer.total_training_steps": steps,
-        "actor_rollout_ref.rollout.temperature": temperature,
-        "algorithm.nthr.beta": beta,
-    }
-    config = recipes.config(name)
-    assert {key: OmegaConf.select(config, key) for key in expected} == expected
+def test_a_recipe_of_the_paper_has_its_settings(recipes: Recipes) -> None:
+    def check_recipe(name: str) -> None:
+        model, data, batch, mini_batch, rate, response, steps, temperature, beta = PAPER[name]
+        folder = f"/home/somebody/data/{TEMPLATES[name]}"
+        expected = COMMON | {
+            "actor_rollout_ref.model.path": model,
+            "data.train_files": f"{folder}/{data}/train.parquet",
+            "data.val_files": [f"{folder}/evaluation/{each}/test.parquet" for each in EVALUATION],
+            "data.train_batch_size": batch,
+            "actor_rollout_ref.actor.ppo_mini_batch_size": mini_batch,
+            "actor_rollout_ref.actor.optim.lr": rate,
+            "data.max_response_length": response,
+            "trainer.total_training_steps": steps,
+            "actor_rollout_ref.rollout.temperature": temperature,
+            "algorithm.nthr.beta": beta,
+        }
+        config = recipes.config(name)
+        assert {key: OmegaConf.select(config, key) for key in expected} == expected
+
+    assert failures(check_recipe, PAPER, (InputError,)) == []
 
 
 def test_the_context_of_qwen2_5_math_is_not_exceeded(recipes: Recipes) -> None:
@@ -112,13 +117,15 @@ def test_thr_differs_from_nthr_in_its_own_settings_alone(recipes: Recipes, direc
     assert changed - {"algorithm.thr.rho"} == {"algorithm.adv_estimator"}
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_estimator_changes_nothing_but_itself(recipes: Recipes, name: str) -> None:
-    nthr, grpo = (recipes.settings(name, ESTIMATOR=each) for each in ("nthr", "grpo"))
-    assert {key for key in nthr.keys() | grpo.keys() if nthr.get(key) != grpo.get(key)} == {
-        *("algorithm.adv_estimator", "trainer.experiment_name"),
-    }
-    assert grpo["trainer.experiment_name"] == f"'{name}_grpo'"
+def test_the_estimator_changes_nothing_but_itself(recipes: Recipes) -> None:
+    def check_recipe(name: str) -> None:
+        nthr, grpo = (recipes.settings(name, ESTIMATOR=each) for each in ("nthr", "grpo"))
+        assert {key for key in nthr.keys() | grpo.keys() if nthr.get(key) != grpo.get(key)} == {
+            *("algorithm.adv_estimator", "trainer.experiment_name"),
+        }
+        assert grpo["trainer.experiment_name"] == f"'{name}_grpo'"
+
+    assert failures(check_recipe, RECIPES, (InputError,)) == []
 
 
 @pytest.mark.parametrize("name", ["qwen2_5_0_5b_instruct", "qwen3_30b_a3b_megatron"])
@@ -127,33 +134,39 @@ def test_the_estimator_changes_nothing_but_itself_in_the_whole_configuration(rec
     assert differences(nthr, grpo) == {"algorithm.adv_estimator"}
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_verl_accepts_a_recipe_without_a_warning(recipes: Recipes, name: str) -> None:
-    assert check(copy.deepcopy(recipes.config(name))) == []
+def test_verl_accepts_a_recipe_without_a_warning(recipes: Recipes) -> None:
+    def check_recipe(name: str) -> None:
+        assert check(copy.deepcopy(recipes.config(name))) == []
+
+    assert failures(check_recipe, RECIPES, (InputError,)) == []
 
 
-@pytest.mark.parametrize("name", FSDP)
-def test_one_gpu_changes_no_setting_of_the_method(recipes: Recipes, name: str) -> None:
-    one, paper = recipes.settings("single_gpu", name), recipes.settings(name)
-    assert (one["trainer.nnodes"], one["trainer.n_gpus_per_node"]) == ("1", "1")
-    changed = {key for key in one.keys() | paper.keys() if one.get(key) != paper.get(key)}
-    assert {key.rpartition(".")[2] for key in changed} == {
-        *("n_gpus_per_node", "experiment_name", "param_offload", "optimizer_offload", "gpu_memory_utilization"),
-        *("ppo_max_token_len_per_gpu", "log_prob_max_token_len_per_gpu"),
-    }
+def test_one_gpu_changes_no_setting_of_the_method(recipes: Recipes) -> None:
+    def check_recipe(name: str) -> None:
+        one, paper = recipes.settings("single_gpu", name), recipes.settings(name)
+        assert (one["trainer.nnodes"], one["trainer.n_gpus_per_node"]) == ("1", "1")
+        changed = {key for key in one.keys() | paper.keys() if one.get(key) != paper.get(key)}
+        assert {key.rpartition(".")[2] for key in changed} == {
+            *("n_gpus_per_node", "experiment_name", "param_offload", "optimizer_offload", "gpu_memory_utilization"),
+            *("ppo_max_token_len_per_gpu", "log_prob_max_token_len_per_gpu"),
+        }
+
+    assert failures(check_recipe, FSDP, (InputError,)) == []
 
 
 def test_verl_accepts_a_recipe_on_one_gpu(recipes: Recipes) -> None:
     assert check(copy.deepcopy(recipes.config("single_gpu", "qwen2_5_0_5b_instruct"))) == []
 
 
-@pytest.mark.parametrize("name", MEGATRON)
-def test_megatron_cuts_the_reference_as_the_actor(recipes: Recipes, name: str) -> None:
-    config = recipes.config(name).actor_rollout_ref
-    assert config.actor.strategy == config.ref.strategy == "megatron"
-    sizes = [key for key in config.actor.megatron if key.endswith("_size")]
-    assert len(sizes) >= 6
-    assert {key: config.actor.megatron[key] for key in sizes} == {key: config.ref.megatron[key] for key in sizes}
+def test_megatron_cuts_the_reference_as_the_actor(recipes: Recipes) -> None:
+    def check_recipe(name: str) -> None:
+        config = recipes.config(name).actor_rollout_ref
+        assert config.actor.strategy == config.ref.strategy == "megatron"
+        sizes = [key for key in config.actor.megatron if key.endswith("_size")]
+        assert len(sizes) >= 6
+        assert {key: config.actor.megatron[key] for key in sizes} == {key: config.ref.megatron[key] for key in sizes}
+
+    assert failures(check_recipe, MEGATRON, (InputError,)) == []
 
 
 def test_megatron_3b_is_the_recipe_of_the_paper_on_another_engine(recipes: Recipes) -> None:
