@@ -77,7 +77,7 @@ def test_the_whole_demo(tmp_path: Path) -> None:
     assert 1 < summary["peak_memory_gb"] < 12
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == list(range(STEPS + 1))
-    assert "nthr/selected_fraction" in lines[1]["data"]
+    assert "nthr/eased_fraction" in lines[1]["data"]
     assert matplotlib.image.imread(out / "reward.png").shape[2] == 4
     page = (out / "tokens.html").read_text(encoding="utf-8")
     for step in (1, STEPS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from verl_nthr.demo.settings import PROMPTS_PER_STEP, Settings
 from verl_nthr.demo.toy import Toy, write_data, write_model
 from verl_nthr.heatmap.token_dump import read_step
 from verl_nthr.integration.config.estimators import ESTIMATORS
+from verl_nthr.weighting import WEIGHTINGS
 
 STEPS = 3
 LOWEST = {"psr": 0.0, "pos_only": 0.0}
@@ -42,7 +44,9 @@ def test_an_estimator_trains(toy: Toy, tmp_path: Path, estimator: str) -> None:
         assert lowest < highest
         assert lowest >= LOWEST.get(estimator, -math.inf)
         assert highest <= HIGHEST.get(estimator, math.inf)
-        assert ("nthr/selected_fraction" in step.data) == (ESTIMATORS[estimator].weighting is not None)
+        weighting = ESTIMATORS[estimator].weighting
+        expected = [] if weighting is None else [f"nthr/{WEIGHTINGS[weighting].effect}_fraction"]
+        assert [name for name in step.data if re.fullmatch(r"nthr/(eased|kept|zeroed)_fraction", name)] == expected
     assert (settings.tokens is not None) == ESTIMATORS[estimator].is_scored
     if settings.tokens is not None:
         assert len(read_step(settings.tokens / f"{STEPS}.jsonl")) == PROMPTS_PER_STEP

@@ -17,7 +17,7 @@ from verl_nthr.errors import InputError
 VALIDATION = {"val-core/worked_addition/acc/mean@1": 0.45, "val-aux/num_turns/mean": 2}
 TRAINING = {
     "critic/score/mean": 0.5,
-    "nthr/selected_fraction": 0.125,
+    "nthr/eased_fraction": 0.125,
     "timing_s/step": 9.25,
     "timing_s/gen": 4.0,
     "some/nan": None,

@@ -58,7 +58,7 @@ def test_summary_file_and_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spared", [None, 0.1])
 def test_picture(tmp_path: Path, spared: float | None) -> None:
-    extra = {} if spared is None else {"nthr/selected_fraction": spared}
+    extra = {} if spared is None else {"nthr/eased_fraction": spared}
     steps = [Step(step.number, step.data | (extra if step.number else {})) for step in STEPS]
     write_figure(steps, tmp_path / "reward.png", "a $title_")
     height, width = matplotlib.image.imread(tmp_path / "reward.png").shape[:2]

@@ -14,7 +14,7 @@ from tests.support import matrix
 from verl_nthr.integration.driver.groups import group_responses
 from verl_nthr.integration.driver.lld_monitor import displacement_metrics
 from verl_nthr.integration.driver.metrics import step_metrics
-from verl_nthr.weighting import NTHR, WeightingInputs
+from verl_nthr.weighting import NTHR, WEIGHTINGS, WeightingInputs
 
 METRICS = read("reference/metrics.md")
 
@@ -24,8 +24,9 @@ def test_the_page_of_metrics_names_every_metric() -> None:
     scores, thresholds = torch.tensor([[1.0], [2.0]]), torch.tensor([0.5, 0.5])
     responses = WeightingInputs(torch.ones(2, 1), scores, thresholds, groups.row_correct, groups.success_rate)
     metrics = step_metrics(groups, NTHR(), responses) | displacement_metrics(torch.tensor([0.1]), 0.0)
+    effects = {f"nthr/{weighting.effect}_fraction" for weighting in WEIGHTINGS.values()}
     of_the_trainer = {"nthr/seconds", "nthr/kept_share", "nthr/nonfinite_groups"}
-    assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", METRICS)) == set(metrics) | of_the_trainer
+    assert set(re.findall(r"`(nthr/[a-z0-9_/]+)`", METRICS)) == set(metrics) | effects | of_the_trainer
 
 
 def test_the_support_matrix_is_that_of_the_tests() -> None:

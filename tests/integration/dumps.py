@@ -160,7 +160,7 @@ def check_metrics(records: Sequence[dict[str, Any]], metrics: dict[str, float]) 
         for weight, score in zip(record["weights"], record["scores"], strict=True)
         if score is not None and not record["correct"]
     ]
-    assert metrics["nthr/selected_fraction"] == pytest.approx(sum(wrong) / len(wrong))
+    assert metrics["nthr/eased_fraction"] == pytest.approx(sum(wrong) / len(wrong))
     rates = {record["uid"]: record["success_rate"] for record in records}
     assert metrics["nthr/mixed_group_fraction"] == pytest.approx(sum(0 < p < 1 for p in rates.values()) / len(rates))
     weighted = [

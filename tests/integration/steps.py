@@ -73,6 +73,7 @@ class StepBatch:
         use_verl: bool = False,
         step: int = 1,
         loss_denominator: str = "kept_tokens",
+        warned: set[str] | None = None,
         **options: Any,
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """By row the advantages that the step leaves in the store, and the step's metrics.
@@ -81,6 +82,7 @@ class StepBatch:
             estimator: ``algorithm.adv_estimator``.
             use_verl: let verl compute, without this package.
             step: the training step.
+            warned: kinds of numbers that the run has warned of.
             loss_denominator: ``algorithm.loss_denominator``.
             **options: ``algorithm.nthr``.
         """
@@ -89,6 +91,7 @@ class StepBatch:
         from transfer_queue import KVBatchMeta
         from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
+        from verl_nthr.integration.driver.run_state import run_state
         from verl_nthr.integration.driver.trainer import compute_advantage
 
         algorithm = {"adv_estimator": estimator, "use_kl_in_reward": False, "gamma": 1.0, "lam": 1.0}
@@ -96,6 +99,8 @@ class StepBatch:
         actor = {"rollout": {"n": 4}, "actor": {"loss_agg_mode": "token-mean"}}
         config = OmegaConf.create({"algorithm": algorithm, "actor_rollout_ref": actor, "data": {"seed": 7}})
         trainer = Trainer(config, step, tokenizer=Tokenizer())
+        if warned is not None:
+            run_state(trainer).warned = warned
         store = _Store(copy.deepcopy(self.rows))
         tags = [{"is_padding": key.startswith("pad")} for key in self.rows]
         batch = KVBatchMeta(keys=list(self.rows), tags=tags, partition_id="train")

@@ -9,33 +9,34 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
-from verl_nthr.integration.config.estimators import ESTIMATORS
-from verl_nthr.integration.config.options import NTHROptions
 from verl_nthr.integration.driver.alerts import PATIENCE, REPEAT, observe
+from verl_nthr.integration.driver.run_state import RunState
 
 WELL = {
-    "nthr/selected_fraction": 0.05,
+    "nthr/eased_fraction": 0.05,
     "nthr/mixed_group_fraction": 0.9,
     "nthr/tau/negative_fraction": 0.1,
     "nthr/score/mean": -1.0,
 }
-NO_MIXED_GROUP = {"nthr/selected_fraction": 0.0, "nthr/mixed_group_fraction": 0.0}
+NO_MIXED_GROUP = {"nthr/eased_fraction": 0.0, "nthr/mixed_group_fraction": 0.0}
 
 
-class Trainer:
-    """Stands in for verl's, of which nothing is read."""
+def run(estimator: str = "nthr", **options: Any) -> RunState:
+    algorithm = {"adv_estimator": estimator, "nthr": options}
+    return RunState(OmegaConf.create({"algorithm": algorithm}))
 
 
 def warned(
-    steps: Iterable[dict[str, float]], estimator: str = "nthr", trainer: Any = None, **options: Any
+    steps: Iterable[dict[str, float]], estimator: str = "nthr", state: RunState | None = None, **options: Any
 ) -> list[tuple[int, str]]:
     """The warnings of a run, each with the number of its update."""
-    trainer, found = trainer or Trainer(), []
+    state, found = state or run(estimator, **options), []
     for update, metrics in enumerate(steps, start=1):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            observe(trainer, ESTIMATORS[estimator], NTHROptions(**options), metrics)
+            observe(state, metrics)
         found += [(update, str(warning.message)) for warning in caught]
     return found
 
@@ -43,9 +44,9 @@ def warned(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (NO_MIXED_GROUP, r"no prompt had both right and wrong answers .*algorithm\.nthr\.reward_threshold"),
-        ({"nthr/selected_fraction": 1.0}, r"every token that could be was selected .* set algorithm\.nthr\.beta=0"),
-        ({"nthr/selected_fraction": 0.0}, r"no token was selected .* move algorithm\.nthr\.beta towards 0"),
+        (NO_MIXED_GROUP, r".*nthr/mixed_group_fraction is 0.*algorithm\.nthr\.reward_threshold"),
+        ({"nthr/eased_fraction": 1.0}, r".*nthr/kept_fraction is 1.* set algorithm\.nthr\.beta=0"),
+        ({"nthr/eased_fraction": 0.0}, r".*nthr/kept_fraction is 0.* move algorithm\.nthr\.beta towards 0"),
         ({"nthr/tau/negative_fraction": 0.51}, r"τ was below 0 in most mixed groups .*algorithm\.nthr\.beta=0"),
     ],
 )
@@ -68,20 +69,20 @@ def test_one_good_update_in_between_starts_the_count_anew() -> None:
 
 
 def test_an_update_without_a_mixed_group_says_nothing_of_the_tokens() -> None:
-    bad = WELL | {"nthr/selected_fraction": 1.0}
+    bad = WELL | {"nthr/eased_fraction": 1.0}
     (told,) = warned([bad, NO_MIXED_GROUP] * PATIENCE)
     assert told[0] == 2 * PATIENCE - 1
-    assert "every token that could be was selected" in told[1]
+    assert "nthr/eased_fraction" in told[1]
 
 
 @pytest.mark.parametrize(
     ("change", "estimator", "options"),
     [
-        ({"nthr/selected_fraction": 1.0}, "nthr", {"beta": -math.inf}),
+        ({"nthr/eased_fraction": 1.0}, "nthr", {"beta": -math.inf}),
         ({"nthr/tau/negative_fraction": 1.0}, "nthr", {"beta": -math.inf}),
         ({"nthr/tau/negative_fraction": 1.0}, "nthr", {"beta": -1.0}),
-        ({"nthr/tau/negative_fraction": 1.0}, "thr", {}),
-        ({"nthr/selected_fraction": 1.0}, "pos_only", {}),
+        ({"nthr/tau/negative_fraction": 1.0, "nthr/kept_fraction": 0.5}, "thr", {}),
+        ({"nthr/eased_fraction": 1.0}, "pos_only", {}),
         (NO_MIXED_GROUP, "pos_only", {}),
         ({"nthr/kept_share": 0.5}, "psr", {}),
     ],
@@ -93,7 +94,7 @@ def test_what_is_asked_for_or_of_no_consequence_is_not_warned_of(
 
 
 def test_two_runs_of_a_process_know_nothing_of_each_other() -> None:
-    first, second = Trainer(), Trainer()
+    first, second = run(), run()
     almost = [NO_MIXED_GROUP] * (PATIENCE - 1)
-    assert warned(almost, trainer=first) == warned(almost, trainer=second) == []
-    assert len(warned([NO_MIXED_GROUP], trainer=first)) == 1
+    assert warned(almost, state=first) == warned(almost, state=second) == []
+    assert len(warned([NO_MIXED_GROUP], state=first)) == 1

@@ -12,7 +12,7 @@ import torch
 from verl_nthr.advantages import RULES
 from verl_nthr.integration.config.estimators import BASES, VERL_BASES
 from verl_nthr.integration.config.options import AlgorithmOptions
-from verl_nthr.integration.driver.base_advantage import compute, share_of_kept, warn_of_graded_rewards
+from verl_nthr.integration.driver.base_advantage import base_advantages, share_of_kept, warn_of_graded_rewards
 
 LAST = {"a_0_1": 1.0, "a_1_0": 0.0, "a_2_0": 0.0, "b_0_0": 0.0, "b_1_0": 0.0, "c_0_0": 1.0, "c_1_0": 1.0}
 """Rewards of the last outputs: a mixed group, one all wrong, one all correct."""
@@ -39,19 +39,9 @@ def batch_of(rewards: dict[str, float], lengths: list[int]) -> Any:
 
 def advantages(base: str, rewards: dict[str, float], lengths: list[int]) -> torch.Tensor:
     from verl.trainer.config import AlgoConfig
-    from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 
-    data = compute(
-        compute_advantage_for_multi_trajectories,
-        base,
-        AlgorithmOptions().rule(base),
-        batch_of(rewards, lengths),
-        batch_keys=list(rewards),
-        adv_estimator="ours",
-        config=AlgoConfig(),
-    )
-    assert torch.equal(data.batch["advantages"], data.batch["returns"])
-    return data.batch["advantages"]
+    rule, data = AlgorithmOptions().rule(base), batch_of(rewards, lengths)
+    return base_advantages(base, rule, data, list(rewards), adv_estimator="ours", config=AlgoConfig())
 
 
 @pytest.mark.covers("training: several outputs a session", "trainer: every base advantage, on verl's batches")

@@ -40,7 +40,7 @@ def test_with_nthr_the_first_mini_batch_has_the_likelihood_of_the_dump(toy: ToyP
         assert log_probs
         assert metrics["actor/positive_nll_loss"] == pytest.approx(-sum(log_probs) / len(log_probs), rel=1e-5)
         assert 0 <= metrics["actor/llds_loss"] < 1e-5
-        assert "nthr/selected_fraction" in metrics
+        assert "nthr/eased_fraction" in metrics
 
 
 def test_with_grpo_llds_acts_after_the_first_of_several_mini_batches(toy: ToyPaths, tmp_path: Path) -> None:
@@ -51,4 +51,4 @@ def test_with_grpo_llds_acts_after_the_first_of_several_mini_batches(toy: ToyPat
         assert metrics["actor/positive_nll_loss"] > 0
         assert metrics["actor/llds_loss"] > 1e-5
         assert 0 < metrics["actor/llds_active_fraction"] < 1
-        assert "nthr/selected_fraction" not in metrics
+        assert "nthr/eased_fraction" not in metrics

@@ -30,7 +30,7 @@ def test_a_batch_counted_by_hand() -> None:
     threshold = torch.tensor([2.0] * 4 + [-1.0] * 2 + [NAN] * 3)
     metrics = step_metrics(groups, NTHR(), responses(groups, scores, threshold))
     # wrong tokens: 1, 3 | 2.5 | -4 against τ = 2 and 0.5, -0.5 against τ = -1
-    assert metrics.pop("nthr/selected_fraction") == pytest.approx(4 / 6)
+    assert metrics.pop("nthr/eased_fraction") == pytest.approx(4 / 6)
     assert metrics.pop("nthr/mixed_group_fraction") == pytest.approx(2 / 3)
     assert metrics.pop("nthr/eta/mean") == pytest.approx((2 * abs(0.5 - 0.25) + 0.0) / 2)
     assert metrics.pop("nthr/tau/mean") == pytest.approx((2.0 - 1.0) / 2)
@@ -43,7 +43,7 @@ def test_a_batch_counted_by_hand() -> None:
 def test_without_a_mixed_group_only_meaningful_figures_are_given() -> None:
     groups = group_responses(["a_0_0", "a_1_0"], [False, False], [True, True])
     metrics = step_metrics(groups, NTHR(), responses(groups, [[NAN], [NAN]], torch.tensor([NAN, NAN])))
-    assert metrics == {"nthr/selected_fraction": 0.0, "nthr/mixed_group_fraction": 0.0}
+    assert metrics == {"nthr/eased_fraction": 0.0, "nthr/mixed_group_fraction": 0.0}
 
 
 def test_a_weighting_without_scores_reports_its_tokens() -> None:
@@ -51,6 +51,6 @@ def test_a_weighting_without_scores_reports_its_tokens() -> None:
     found = responses(groups, [[NAN, NAN], [NAN]], torch.tensor([NAN, NAN]))
     found = dataclasses.replace(found, advantage=torch.tensor([[0.5, 0.5], [-0.5, 0.0]]))
     assert step_metrics(groups, Positive(), found) == {
-        "nthr/selected_fraction": pytest.approx(1 / 3),
+        "nthr/zeroed_fraction": pytest.approx(1 / 3),
         "nthr/mixed_group_fraction": 1.0,
     }

@@ -14,19 +14,12 @@ from torch import Tensor
 from tests.integration.steps import CORRECT, KEYS, StepBatch
 from verl_nthr.heatmap.token_dump import read_step
 from verl_nthr.integration.config.estimators import BASES, ESTIMATORS
-from verl_nthr.integration.driver import nonfinite
 from verl_nthr.integration.driver.nonfinite import NonFiniteError
 
 NAN, INF = math.nan, math.inf
 COUNT = "nthr/nonfinite_groups"
 RIGHT, WRONG = "a_0_0", "a_2_0"
 """A correct and an incorrect response of a mixed group."""
-
-
-@pytest.fixture(autouse=True)
-def as_if_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that has warned of nothing."""
-    monkeypatch.setattr(nonfinite, "_warned", set())
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:step 1. .* is nan or infinite")
@@ -196,11 +189,12 @@ def faults() -> Iterator[tuple[StepBatch, dict[str, object], str]]:
 def test_raise_stops_and_fallback_warns_once(batch: StepBatch, options: dict[str, object], message: str) -> None:
     with pytest.raises(NonFiniteError, match=rf"step 3: {message} is nan or infinite; .*on_nonfinite=fallback"):
         batch.advantages(on_nonfinite="raise", step=3, **options)
+    warned: set[str] = set()
     with pytest.warns(UserWarning, match=rf"step 3: {message} is nan or infinite: .*on_nonfinite=raise"):
-        batch.advantages(step=3, **options)
+        batch.advantages(step=3, warned=warned, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert batch.advantages(step=4, **options)[1][COUNT] == 1
+        assert batch.advantages(step=4, warned=warned, **options)[1][COUNT] == 1
 
 
 def test_a_sound_batch_does_not_raise() -> None:

@@ -56,7 +56,7 @@ def test_every_update_of_a_step_is_scored_under_the_policy_before_the_step(tmp_p
         assert set(metrics) >= METRICS | {"rollout_corr/rollout_is_mean"}
         assert all(math.isfinite(metrics[name]) for name in METRICS)
         selected = [selected_fraction(update) for update in updates]
-        assert metrics["nthr/selected_fraction"] == pytest.approx(sum(selected) / UPDATES)
+        assert metrics["nthr/eased_fraction"] == pytest.approx(sum(selected) / UPDATES)
     # the policy that answered is older still
     assert [metrics["training/off_policy/trajectory_staleness/mean"] > 0 for metrics in steps] == [False, True, True]
     assert [metrics["training/rollout_probs_diff_mean"] > 1e-4 for metrics in steps] == [False, True, True]

@@ -26,7 +26,7 @@ def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_)
     return float(len(solution_str) == {LONGEST})
 """
 METRICS = {
-    "nthr/selected_fraction",
+    "nthr/eased_fraction",
     "nthr/mixed_group_fraction",
     "nthr/eta/mean",
     "nthr/tau/mean",

@@ -10,7 +10,7 @@ from pydantic import OnErrorOmit
 from verl_nthr.json_lines import Integer, Record, check_record, parse_line
 
 REWARD = "critic/score/mean"
-SELECTED = "nthr/selected_fraction"
+SELECTED = "nthr/eased_fraction"
 STEP_SECONDS = "timing_s/step"
 VALIDATION_SECONDS = "timing_s/testing"
 ACCURACY_PREFIX, ACCURACY_SUFFIX = "val-core/", "/acc/mean@1"

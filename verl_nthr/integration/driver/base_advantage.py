@@ -3,76 +3,82 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from verl_nthr.advantages import AdvantageRule, GroupRewards
-from verl_nthr.integration.config.estimators import DR_GRPO, VERL_BASES
+from verl_nthr.integration.config.estimators import DR_GRPO
+from verl_nthr.integration.driver.groups import parse_key
 from verl_nthr.integration.protocol import CORRECT
 
 if TYPE_CHECKING:
     from verl import DataProto
 
 
-def compute(
-    verl_function: Callable[..., DataProto], base: str, rule: AdvantageRule | None, data: DataProto, **arguments: Any
-) -> DataProto:
-    """The base advantage in ``data.batch["advantages"]`` and ``["returns"]`` [B, L].
+def base_advantages(
+    base: str,
+    rule: AdvantageRule | None,
+    data: DataProto,
+    batch_keys: Sequence[str],
+    ignored: Tensor | None = None,
+    **arguments: Any,
+) -> Tensor:
+    """Base advantage of every token: [B, L] float32, 0 outside of the response mask.
 
-    Every base takes the path that verl has for "grpo" alone: of a session with several outputs the last one is
-    compared with the group, and all of them get its advantage.
+    Of a session with several outputs the last one is compared with the group, and all of them get its advantage, as in
+    ``compute_advantage_for_multi_trajectories`` of :mod:`verl.trainer.ppo.v1.utils` (0.9) for "grpo" alone.
 
     Args:
-        verl_function: ``compute_advantage_for_multi_trajectories`` of ``verl.trainer.ppo.v1.utils`` (0.9).
         base: one of :data:`verl_nthr.integration.config.estimators.BASES`.
         rule: of this package, None if the base is verl's.
-        data: with column :data:`CORRECT`.
-        **arguments: verl's other arguments.
+        data: verl's batch with column :data:`CORRECT`.
+        batch_keys: B TransferQueue keys ``{uid}_{session}_{index}``.
+        ignored: [B] bool, rows that count as if they were not there, and get 0.
+        **arguments: those of verl's ``compute_advantage``, as verl gives them.
     """
-    from verl.trainer.ppo.v1 import utils
+    from verl.trainer.ppo.v1.utils import compute_advantage
 
-    arguments["adv_estimator"] = "grpo"
-    if base == DR_GRPO:
-        arguments["norm_adv_by_std_in_grpo"] = False
-    if base in ("grpo", DR_GRPO):
-        return verl_function(data, **arguments)
-    compute_advantage = utils.compute_advantage
+    counted = [True] * len(batch_keys) if ignored is None else (~ignored).tolist()
+    last_rows, session_of_row = last_outputs(batch_keys, counted)
+    mask = data.batch["response_mask"]
+    advantages = torch.zeros(mask.shape, dtype=torch.float32)
+    if not last_rows:
+        return advantages
+    last = data.select_idxs(last_rows)
+    if rule is not None:
+        values = rule(group_rewards_of(last))
+    else:
+        if base == DR_GRPO:
+            arguments["norm_adv_by_std_in_grpo"] = False
+        arguments["adv_estimator"] = "grpo" if base == DR_GRPO else base
+        last = compute_advantage(last, **arguments)
+        first_tokens = last.batch["response_mask"].argmax(dim=1)
+        values = last.batch["advantages"][torch.arange(len(last_rows)), first_tokens]
+    rows = torch.tensor(counted)
+    advantages[rows] = values[session_of_row][:, None].float() * mask[rows]
+    return advantages
 
-    def base_advantage(final: DataProto, **arguments: Any) -> DataProto:
-        if base in VERL_BASES:
-            return compute_advantage(final, **(arguments | {"adv_estimator": base}))
-        assert rule is not None
-        mask = final.batch["response_mask"]
-        advantages = rule(group_rewards_of(final)).to(mask.device)[:, None] * mask
-        final.batch["advantages"] = final.batch["returns"] = advantages
-        return final
 
-    with mock.patch.object(utils, "compute_advantage", base_advantage):
-        return verl_function(data, **arguments)
-
-
-def without_rows(verl_function: Callable[..., DataProto], dropped: torch.Tensor) -> Callable[..., DataProto]:
-    """verl's function for the other rows, as if there were no more; advantages and returns of the dropped rows are 0.
+def last_outputs(batch_keys: Sequence[str], counted: Sequence[bool]) -> tuple[list[int], list[int]]:
+    """The row of each session's last output, and of each counted row the index of its session among these.
 
     Args:
-        verl_function: as for :func:`compute`.
-        dropped: [B] bool, all rows of a prompt group or none.
+        batch_keys: B TransferQueue keys ``{uid}_{session}_{index}``.
+        counted: B flags.
     """
-
-    def function(data: DataProto, batch_keys: list[str], **arguments: Any) -> DataProto:
-        kept = ~dropped
-        advantages = torch.zeros_like(data.batch["response_mask"], dtype=torch.float32)
-        if kept.any():
-            keys = [key for key, is_kept in zip(batch_keys, kept.tolist(), strict=True) if is_kept]
-            advantages[kept] = verl_function(data.select_idxs(kept), batch_keys=keys, **arguments).batch["advantages"]
-        data.batch["advantages"] = data.batch["returns"] = advantages
-        return data
-
-    return function
+    last: dict[tuple[str, int], tuple[int, int]] = {}
+    sessions = []
+    for row, (key, is_counted) in enumerate(zip(batch_keys, counted, strict=True)):
+        if is_counted:
+            uid, number, index = parse_key(key)
+            sessions.append((uid, number))
+            last[uid, number] = max(last.get((uid, number), (-1, -1)), (index, row))
+    places = {session: place for place, session in enumerate(last)}
+    return [row for _, row in last.values()], [places[session] for session in sessions]
 
 
 def group_rewards_of(data: DataProto) -> GroupRewards:
@@ -91,7 +97,7 @@ def group_rewards_of(data: DataProto) -> GroupRewards:
     )
 
 
-def warn_of_graded_rewards(base: str, rewards: torch.Tensor, threshold: float) -> None:
+def warn_of_graded_rewards(base: str, rewards: Tensor, threshold: float) -> None:
     """Warn, once a process, if a rule on correctness alone meets rewards [B] of more than two values."""
     values = torch.unique(rewards)
     if len(values) > 2:
@@ -103,7 +109,7 @@ def warn_of_graded_rewards(base: str, rewards: torch.Tensor, threshold: float) -
         )
 
 
-def share_of_kept(advantages: torch.Tensor, mask: torch.Tensor, loss_agg_mode: str) -> float:
+def share_of_kept(advantages: Tensor, mask: Tensor, loss_agg_mode: str) -> float:
     """What part of verl's loss denominator the rows with an advantage are; 1 if there is none.
 
     verl divides the loss by all response tokens (``token-mean``) or responses (``seq-mean-...``) of a mini-batch;

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from verl_nthr.integration.config.options import AlgorithmOptions
 from verl_nthr.integration.driver.columns import read_columns
-from verl_nthr.integration.driver.groups import read_groups
+from verl_nthr.integration.driver.run_state import run_state
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -41,18 +40,18 @@ def step_once(
     from verl.utils.debug import marked_timer
 
     batch = verl_step(metrics, timing_raw, sample_batch_size)
-    options = AlgorithmOptions.from_config(trainer.config.algorithm)
-    freq = options.lld_monitor.freq
+    freq = run_state(trainer).algorithm.lld_monitor.freq
     is_due = freq > 0 and trainer.global_steps % freq == 0
     if is_due and trainer.config.trainer.critic_warmup <= trainer.global_steps:
         with marked_timer("lld_monitor", timing_raw):
-            metrics.update(measure(trainer, batch, options))
+            metrics.update(measure(trainer, batch))
     return batch
 
 
-def measure(trainer: PPOTrainer, batch: KVBatchMeta, options: AlgorithmOptions) -> dict[str, float]:
+def measure(trainer: PPOTrainer, batch: KVBatchMeta) -> dict[str, float]:
     """Run the actor's log-prob pass once more over the batch's correct responses and compare; {} if there are none."""
-    is_correct = read_groups(batch, options.nthr).row_correct.tolist()
+    run = run_state(trainer)
+    is_correct = run.groups(batch, trainer.global_steps).row_correct.tolist()
     multiple = _batch_multiple(trainer.config, max(trainer.actor_rollout_wg._dispatch_info["actor"]) + 1)
     chosen = rows_of_pass(is_correct, multiple)
     if not chosen:
@@ -71,7 +70,7 @@ def measure(trainer: PPOTrainer, batch: KVBatchMeta, options: AlgorithmOptions) 
     new = response_from_nested(columns["log_probs"], mask)
     change = (new.values() - columns["old_log_probs"].values()) * mask.values()
     delta = torch.stack([tokens.sum() for tokens in change.split(mask.offsets().diff().tolist())])
-    return displacement_metrics(delta[: sum(is_correct)], options.lld_monitor.epsilon)
+    return displacement_metrics(delta[: sum(is_correct)], run.algorithm.lld_monitor.epsilon)
 
 
 def rows_of_pass(is_correct: Sequence[bool], multiple: int) -> list[int]:

@@ -13,9 +13,6 @@ RAISE = "raise"
 SHOWN_GROUPS = 8
 """As many are named."""
 
-_warned: set[str] = set()
-"""What this process has warned of."""
-
 
 class NonFiniteError(ArithmeticError):
     """A prompt group in which a number is not finite; the message names step, groups, what it is and the way out."""
@@ -28,10 +25,11 @@ class NonFiniteGroups:
         groups: the batch's.
         step: the training step.
         on_nonfinite: option ``on_nonfinite``; with "raise" the methods raise a :class:`NonFiniteError`.
+        warned: kinds that the run has warned of; grows.
     """
 
-    def __init__(self, groups: Groups, step: int, on_nonfinite: str) -> None:
-        self._groups, self._step, self._on_nonfinite = groups, step, on_nonfinite
+    def __init__(self, groups: Groups, step: int, on_nonfinite: str, warned: set[str]) -> None:
+        self._groups, self._step, self._on_nonfinite, self._warned = groups, step, on_nonfinite, warned
         self._found = torch.zeros(groups.num_groups, dtype=torch.bool)
 
     def __len__(self) -> int:
@@ -93,8 +91,8 @@ class NonFiniteGroups:
                     f"{where} is nan or infinite; look at {look_at}, or go on without such groups by "
                     "algorithm.nthr.on_nonfinite=fallback"
                 )
-            if what not in _warned:
-                _warned.add(what)
+            if what not in self._warned:
+                self._warned.add(what)
                 warnings.warn(
                     f"{where} is nan or infinite: {consequence}. Later ones are counted in nthr/nonfinite_groups "
                     f"alone; look at {look_at}, or stop the run at the first one by algorithm.nthr.on_nonfinite=raise",

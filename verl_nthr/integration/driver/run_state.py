@@ -1,25 +1,58 @@
-"""What this package remembers from step to step of a run."""
+"""What this package knows of a run from step to step."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from verl_nthr.integration.config.estimators import Estimator, estimator_of
+from verl_nthr.integration.config.options import AlgorithmOptions
+from verl_nthr.integration.driver.groups import Groups, read_groups
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from transfer_queue import KVBatchMeta
 
 ATTRIBUTE = "_nthr_run_state"
 
 
-@dataclass
 class RunState:
-    """The memory of one run; it lives as long as the run's trainer."""
+    """The options and the memory of one run; it lives as long as the run's trainer.
 
-    has_checked_workers: bool = False
-    """The workers have been asked whether they can do their part."""
+    Attributes:
+        has_checked_workers: whether the workers have been asked if they can do their part.
+        streaks: updates in a row that the condition of an alert has held for, by the alert's message.
+        warned: kinds of numbers that were not finite and have been warned of.
+    """
 
-    streaks: Counter[str] = field(default_factory=Counter)
-    """Updates in a row that the condition of an alert has held for, by the alert's message."""
+    def __init__(self, config: DictConfig) -> None:
+        self.has_checked_workers = False
+        self.streaks: Counter[str] = Counter()
+        self.warned: set[str] = set()
+        self._config = config
+        self._groups: tuple[tuple[Any, ...], Groups] | None = None
+
+    @cached_property
+    def estimator(self) -> Estimator | None:
+        """The estimator of this package that the run asks for, or None."""
+        return estimator_of(self._config)
+
+    @cached_property
+    def algorithm(self) -> AlgorithmOptions:
+        """The options of the run."""
+        return AlgorithmOptions.from_config(self._config.algorithm)
+
+    def groups(self, batch: KVBatchMeta, step: int) -> Groups:
+        """The prompt groups of a batch of a step, read once however often they are asked for."""
+        rows = step, tuple(batch.keys), tuple(bool(tag.get("is_padding", False)) for tag in batch.tags)
+        if self._groups is None or self._groups[0] != rows:
+            self._groups = rows, read_groups(batch, self.algorithm.nthr)
+        return self._groups[1]
 
 
 def run_state(trainer: Any) -> RunState:
     """Return the state of the run of a ``verl.trainer.ppo.v1.trainer_base.PPOTrainer``, made at the first call."""
-    return vars(trainer).setdefault(ATTRIBUTE, RunState())
+    if ATTRIBUTE not in vars(trainer):
+        setattr(trainer, ATTRIBUTE, RunState(trainer.config))
+    return vars(trainer)[ATTRIBUTE]

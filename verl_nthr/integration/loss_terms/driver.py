@@ -9,9 +9,8 @@ import torch
 
 from verl_nthr.integration.config.estimators import estimator_of
 from verl_nthr.integration.config.loss_options import LOSS_TERMS, PRESERVED, LossTerms
-from verl_nthr.integration.config.options import AlgorithmOptions
 from verl_nthr.integration.driver.columns import read_columns, write_columns
-from verl_nthr.integration.driver.groups import read_groups
+from verl_nthr.integration.driver.run_state import run_state
 from verl_nthr.integration.protocol import CORRECT
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def update_actor(
     is_padding = torch.tensor([bool(tag.get("is_padding", False)) for tag in batch.tags])
     # the mean is at least 0 where the sum is
     preserved = (columns[base].masked_fill(~mask, 0.0).sum(dim=1) >= 0) & mask.any(dim=1) & ~is_padding
-    correct = read_groups(batch, AlgorithmOptions.from_config(trainer.config.algorithm).nthr).row_correct
+    correct = run_state(trainer).groups(batch, trainer.global_steps).row_correct
     # workers fetch the fields that the batch names
     batch.fields = write_columns(batch, {CORRECT: correct, PRESERVED: preserved}).fields
     batch.extra_info[LOSS_TERMS] = terms
