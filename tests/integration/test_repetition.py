@@ -11,7 +11,7 @@ from tests.integration import test_fsdp_cuts
 from tests.integration.passes import Case, make_rows
 from tests.integration.repetition import answers_of_cases, check_cuts, check_repeated, differences, run_twice
 from tests.processes import run_ranks
-from verl_nthr.integration.driver.trainer import seed_of
+from verl_nthr.integration.driver.advantage import seed_of
 
 BATCHES = [make_rows(seed, vocab_size=70) for seed in range(3)]
 CASES = [
