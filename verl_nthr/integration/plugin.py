@@ -1,4 +1,4 @@
-"""The door through which verl loads NTHR (entry point group ``verl.plugins``), in every process that imports verl.
+"""Entry point that verl loads (group ``verl.plugins``), in every process that imports verl.
 
 Importing this module registers post-import hooks and nothing else: each patch is applied when the verl module that it
 concerns is imported, and is inert in a run that did not ask for it.
@@ -49,7 +49,7 @@ OVERRIDES: tuple[Patch, ...] = (
     FunctionPatch(
         f"{TRAINER}._compute_old_log_prob",
         trainer.around_compute_old_log_prob,
-        "send groups along, keep scores and thresholds",
+        "send groups along, keep scores and anchors",
     ),
     FunctionPatch(f"{TRAINER}._compute_advantage", trainer.around_compute_advantage, "base advantage × weights"),
     FunctionPatch(f"{TRAINER}._step_once", preflight.around_step_once, "ask every worker before the first step"),
