@@ -1,7 +1,8 @@
 """Scores and selections under each numeric choice, against the double sums in float64.
 
-Errors are parts of the largest score of the token's group; selections are those of the tokens of wrong answers, β = 1.
-On the CPU, products in TF32 and bf16 are emulated: operands rounded, sums in float32.
+Errors are parts of the largest score of the token's group; selections are those of the tokens of wrong responses, at
+β = 1 and at β = 0. On the CPU, products in TF32 and bf16 are emulated: operands rounded, sums in float32. The reduction
+in bf16 is emulated everywhere: parts of eight ranks, rounded before and after each addition.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ from verl_nthr.arguments import positive_int
 
 MODELS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 VOCABULARIES = ("response", "full")
-LOG_Z = ("verl's logit", "own logit", "logsumexp")
+LOG_Z = ("own logit", "verl's logit", "logsumexp")
 """Source of log Z.
 
-verl's logit: logit/T − log π, with the logit as the model rounded it, which is what the plugin does. own logit: with
-the logit computed again in float32, as ``nthr_weights`` does. logsumexp: over the whole vocabulary, of logits computed
-again.
+own logit: h·W_y/T − log π in float32, as everywhere in this package. verl's logit: with the logit as the model rounded
+it. logsumexp: over the whole vocabulary, of the model's logits.
 """
+LOG_PI = ("float32", "rounded")
+"""log π of the model's logits in float32, or rounded to the model's dtype, as verl returns it without flash-attn."""
+REDUCTIONS = {"float32": None, "bfloat16": torch.bfloat16}
+"""Dtype in which eight ranks exchange M⁺."""
 SIZE = {"groups": 4, "rollouts": 8, "response": 32, "hidden": 256, "vocabulary": 8192}
 QUICK_SIZE = {"groups": 2, "rollouts": 4, "response": 8, "hidden": 32, "vocabulary": 256}
 
@@ -58,6 +62,12 @@ class Choice:
 
     log_z: str
     """One of :data:`LOG_Z`."""
+
+    log_pi: str = "float32"
+    """One of :data:`LOG_PI`."""
+
+    reduction: str = "float32"
+    """A key of :data:`REDUCTIONS`."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,9 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     size, seeds = (QUICK_SIZE, 1) if args.quick else (SIZE, args.seeds)
     choices = [Choice(*each) for each in itertools.product(MODELS, VOCABULARIES, MANTISSA_BITS, LOG_Z)]
     # in float32 the model's own logit and one computed again are the same
-    choices = [choice for choice in choices if (choice.model, choice.log_z) != ("float32", "own logit")]
+    choices = [choice for choice in choices if (choice.model, choice.log_z) != ("float32", "verl's logit")]
+    half = Choice("bfloat16", "response", "float32", "own logit")
+    choices += [replace(half, log_z=log_z, log_pi="rounded") for log_z in LOG_Z] + [replace(half, reduction="bfloat16")]
     to_own: dict[Choice, list[Tensor]] = {choice: [] for choice in choices}
     to_float32: dict[Choice, list[Tensor]] = {choice: [] for choice in choices if choice.model != "float32"}
     selected = []
@@ -168,17 +180,17 @@ def decide(responses: Responses, choice: Choice, device: str) -> tuple[Tensor, T
     hidden, token_ids, weight = (tensors[name] for name in ("hidden", "token_ids", "unembedding"))
     logits = F.linear(hidden, weight)
     with products_in(choice.products, device):
-        if choice.log_z == "logsumexp":
-            logits = F.linear(hidden.float(), weight.float())
         label_logits = logits.gather(1, token_ids[:, None])[:, 0].float()
         log_normalizer = torch.logsumexp(logits.float(), dim=-1)
-        log_probs = label_logits - log_normalizer
+        log_probs = torch.log_softmax(logits.float(), dim=-1).gather(1, token_ids[:, None])[:, 0]
+        if choice.log_pi == "rounded":
+            log_probs = log_probs.to(logits.dtype).float()
         if choice.log_z == "own logit":
             log_normalizer = torch.linalg.vecdot(hidden.float(), weight[token_ids].float()) - log_probs
         elif choice.log_z == "verl's logit":
             log_normalizer = label_logits - log_probs
         scoring = Scoring(**tensors, log_probs=log_probs, log_normalizer=log_normalizer)
-        scores, anchors = scoring.scores(choice.vocabulary)
+        scores, anchors = scoring.scores(choice.vocabulary, exchanged=REDUCTIONS[choice.reduction])
     return scores.cpu(), scoring.selected(scores, anchors).cpu()
 
 
@@ -186,23 +198,26 @@ def distance(scores: Tensor, selected: Tensor, expected: NTHRResult, responses: 
     """Compare with the reference.
 
     Returns:
-        [T, 2]: error as a part of the group's largest score; 1 if the selection changed, else 0, nan in correct ones.
+        [T, 3]: error as a part of the group's largest score; 1 if the selection changed at β = 1, and at β = 0, else 0,
+        nan in correct ones.
     """
     group = responses.group[responses.response]
     largest = torch.zeros(int(group.max()) + 1, dtype=torch.float64)
     largest.scatter_reduce_(0, group, expected.scores.abs(), "amax")
     error = (scores.double() - expected.scores).abs() / largest[group]
-    changed = (selected != expected.selected).double()
-    return torch.stack([error, changed.masked_fill(responses.correct[responses.response], torch.nan)], dim=1)
+    changed = torch.stack([selected != expected.selected, (scores > 0) != (expected.scores > 0)], dim=1).double()
+    changed[responses.correct[responses.response]] = torch.nan
+    return torch.cat([error[:, None], changed], dim=1)
 
 
 def summary(distances: list[Tensor]) -> dict[str, float]:
-    """``max_error`` and ``rms_error`` over all tokens, ``changed_selections`` as a part of those of wrong answers."""
-    error, changed = torch.cat(distances).unbind(1)
+    """``max_error`` and ``rms_error`` over all tokens; changed selections as a part of those of wrong responses."""
+    error, changed, changed_at_0 = torch.cat(distances).unbind(1)
     return {
         "max_error": float(error.max()),
         "rms_error": float(error.square().mean().sqrt()),
         "changed_selections": float(changed.nanmean()),
+        "changed_at_beta_0": float(changed_at_0.nanmean()),
     }
 
 
@@ -210,10 +225,11 @@ def print_result(result: dict[str, Any], console: Console) -> None:
     """A table for each dtype of the model."""
     for model in MODELS:
         rows = [row for row in result["choices"] if row["model"] == model]
-        headings = ["vocabulary", "products", "log Z from", "largest", "RMS", "selections changed"]
-        cells = [[row["vocabulary"], row["products"], row["log_z"], *_figures(row)] for row in rows]
+        names = ["vocabulary", "products", "log_z", "log_pi", "reduction"]
+        headings = ["vocabulary", "products", "log Z", "log π", "M⁺ sent in", "largest", "RMS", "β = 1", "β = 0"]
+        cells = [[*(row[name] for name in names), *_figures(row)] for row in rows]
         if model != "float32":
-            headings += ["to float32: largest", "RMS", "changed"]
+            headings += ["to float32: largest", "RMS", "β = 1", "β = 0"]
             cells = [line + _figures(row["to_float32_model"]) for line, row in zip(cells, rows, strict=True)]
         report.print_table(f"error of scores, model in {model}, {result['seeds']} seeds", headings, cells, console)
     console.print(
@@ -224,7 +240,8 @@ def print_result(result: dict[str, Any], console: Console) -> None:
 
 
 def _figures(row: dict[str, Any]) -> list[str]:
-    return [f"{row['max_error']:.1e}", f"{row['rms_error']:.1e}", f"{100 * row['changed_selections']:.2f} %"]
+    changed = (f"{100 * row[name]:.2f} %" for name in ("changed_selections", "changed_at_beta_0"))
+    return [f"{row['max_error']:.1e}", f"{row['rms_error']:.1e}", *changed]
 
 
 if __name__ == "__main__":

@@ -176,6 +176,30 @@ def test_any_cut_gives_the_scores_of_the_double_sums(world_size: int) -> None:
         assert largest_error(scores, expected_scores) < 1e-5, cut
 
 
+def half_precision(rank: int) -> tuple[list[int], list[float], set[str]]:
+    """Tokens and scores of this rank for hidden states in bfloat16, and the dtypes in which M⁺ is exchanged."""
+    batch = random_batch(1, group_sizes=GROUPS, dtype=torch.bfloat16)
+    grid, mine = grid_of(1, rank, 2), (batch.response % 2 == rank).nonzero()[:, 0]
+    features = features_of(batch, batch.exact_log_probs().float(), mine)
+    keys = grid.union(vocabulary_keys(features.group, features.token_ids, 23))
+    vocabulary = GroupVocabulary.from_keys(keys, len(GROUPS), 23)
+    with mock.patch.object(dist, "all_reduce", wraps=dist.all_reduce) as all_reduce:
+        found = influence_scores(features, LMHeadRows(batch.unembedding), vocabulary, batch.group, batch.correct, grid)
+    exchanged = (call.args[0] for call in all_reduce.call_args_list)
+    return mine.tolist(), found.scores.tolist(), {str(x.dtype) for x in exchanged if x.shape[-1:] == (11,)}
+
+
+def test_half_precision_is_exchanged_in_half_the_bytes() -> None:
+    batch = random_batch(1, group_sizes=GROUPS, dtype=torch.bfloat16)
+    expected, _ = influence_scores_reference(**batch.reference_arguments())
+    scores = torch.full_like(expected, torch.nan)
+    for tokens, found, dtypes in run_ranks(half_precision, 2):
+        scores[tokens] = torch.tensor(found, dtype=torch.float64)
+        assert dtypes == {"torch.bfloat16"}
+    # a rounding to 8 bits of each entry of M⁺, on every rank and in their sum
+    assert 0 < largest_error(scores, expected) < 2**-7
+
+
 def failing_rank(rank: int, stage: str, spread: int) -> str:
     batch = random_batch(1, group_sizes=GROUPS)
     grid = grid_of(spread, rank, dist.get_world_size())

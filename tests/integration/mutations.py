@@ -100,7 +100,11 @@ def no_sum_over_the_ranks_of_a_response() -> Iterator[None]:
 @contextmanager
 def no_sum_over_the_ranks() -> Iterator[None]:
     """Every rank keeps its own M⁺."""
-    with mock.patch.object(ProcessGrid, "start_sum_over_tokens", return_value=Sum(None)):
+
+    def own(self: ProcessGrid, tensor: Tensor, dtype: torch.dtype | None = None) -> Sum:
+        return Sum(tensor)
+
+    with mock.patch.object(ProcessGrid, "start_sum_over_tokens", own):
         yield
 
 
@@ -109,9 +113,8 @@ def sums_in_bfloat16() -> Iterator[None]:
     """Every rank rounds its M⁺."""
     original = ProcessGrid.start_sum_over_tokens
 
-    def start_sum_over_tokens(self: ProcessGrid, tensor: Tensor) -> Sum:
-        tensor.copy_(tensor.bfloat16())
-        return original(self, tensor)
+    def start_sum_over_tokens(self: ProcessGrid, tensor: Tensor, dtype: torch.dtype | None = None) -> Sum:
+        return original(self, tensor, torch.bfloat16)
 
     with mock.patch.object(ProcessGrid, "start_sum_over_tokens", start_sum_over_tokens):
         yield

@@ -33,10 +33,18 @@ class ProcessGrid:
         """Sum a tensor over the ranks that hold tokens, in place."""
         self.start_sum_over_tokens(tensor).wait()
 
-    def start_sum_over_tokens(self, tensor: Tensor) -> Sum:
-        """Start :meth:`sum_over_tokens`; ``tensor`` holds the sum once the returned work has been waited for."""
+    def start_sum_over_tokens(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Sum:
+        """Start :meth:`sum_over_tokens`; ``tensor`` holds the sum once the returned one has been waited for.
+
+        Args:
+            tensor: any shape, the same on every rank.
+            dtype: in which the ranks exchange it; None for its own.
+        """
+        if _size(self.tokens) == 1:
+            return Sum(tensor)
         with record_function("nthr.reduction"):
-            return Sum(dist.all_reduce(tensor, group=self.tokens, async_op=True) if _size(self.tokens) > 1 else None)
+            sent = tensor if dtype is None else tensor.to(dtype)
+            return Sum(tensor, sent, dist.all_reduce(sent, group=self.tokens, async_op=True))
 
     def sum_over_response(self, tensor: Tensor) -> None:
         """Sum a tensor over the ranks that hold tokens of the same responses, in place."""
@@ -69,15 +77,20 @@ class ProcessGrid:
 
 @dataclass(frozen=True)
 class Sum:
-    """A sum that may still be under way."""
+    """A sum that may still be under way: of ``tensor``, exchanged as ``sent``."""
 
-    work: dist.Work | None
+    tensor: Tensor
+    sent: Tensor | None = None
+    work: dist.Work | None = None
 
     def wait(self) -> None:
         """Wait until the tensor holds the sum."""
+        if self.work is None:
+            return
         with record_function("nthr.reduction"):
-            if self.work is not None:
-                self.work.wait()
+            self.work.wait()
+            if self.sent is not self.tensor:
+                self.tensor.copy_(self.sent)
 
 
 def _size(group: dist.ProcessGroup | None) -> int:

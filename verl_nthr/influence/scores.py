@@ -15,7 +15,7 @@ from verl_nthr.influence.cross_moments import CrossMoments
 from verl_nthr.influence.deferred_errors import DeferredErrors
 from verl_nthr.influence.features import LMHeadRows, TokenFeatures
 from verl_nthr.influence.phases import Phases
-from verl_nthr.influence.precision import tf32_for_half_precision
+from verl_nthr.influence.precision import reduction_dtype, tf32_for_half_precision
 from verl_nthr.influence.process_grid import ProcessGrid
 from verl_nthr.influence.vocabulary import GroupVocabulary
 
@@ -112,7 +112,7 @@ def influence_scores(
         for groups in _chunks(vocabulary, features.hidden.shape[-1]):
             moments = errors.attempt(phases.accumulate, groups)
             errors.raise_together(device)
-            started = moments, grid.start_sum_over_tokens(moments.rows_ND)
+            started = moments, grid.start_sum_over_tokens(moments.rows_ND, reduction_dtype(features.hidden))
             # while one chunk is reduced, the products of the next are taken
             if reducing is not None:
                 reducing[1].wait()
