@@ -26,11 +26,12 @@ from verl_nthr.arguments import positive_int
 
 MODELS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 VOCABULARIES = ("response", "full")
-LOG_Z = ("own logit", "verl's logit", "logsumexp")
+LOG_Z = ("own logit", "verl's logit", "logsumexp", "recomputed")
 """Source of log Z.
 
 own logit: h·W_y/T − log π in float32, as everywhere in this package. verl's logit: with the logit as the model rounded
-it. logsumexp: over the whole vocabulary, of the model's logits.
+it. logsumexp: over the whole vocabulary, of the model's logits. recomputed: the same of logits computed again in
+float32, and log π with it, which takes a second pass over the vocabulary.
 """
 LOG_PI = ("float32", "rounded")
 """log π of the model's logits in float32, or rounded to the model's dtype, as verl returns it without flash-attn."""
@@ -98,10 +99,13 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Compare all choices on the same batches, print the tables, and return the result."""
     size, seeds = (QUICK_SIZE, 1) if args.quick else (SIZE, args.seeds)
     choices = [Choice(*each) for each in itertools.product(MODELS, VOCABULARIES, MANTISSA_BITS, LOG_Z)]
-    # in float32 the model's own logit and one computed again are the same
-    choices = [choice for choice in choices if (choice.model, choice.log_z) != ("float32", "verl's logit")]
+    # in float32 there is nothing to compute again
+    again = [("float32", "verl's logit"), ("float32", "recomputed")]
+    choices = [choice for choice in choices if (choice.model, choice.log_z) not in again]
     half = Choice("bfloat16", "response", "float32", "own logit")
-    choices += [replace(half, log_z=log_z, log_pi="rounded") for log_z in LOG_Z] + [replace(half, reduction="bfloat16")]
+    choices += [replace(half, log_z=log_z, log_pi="rounded") for log_z in LOG_Z[:3]] + [
+        replace(half, reduction="bfloat16")
+    ]
     to_own: dict[Choice, list[Tensor]] = {choice: [] for choice in choices}
     to_float32: dict[Choice, list[Tensor]] = {choice: [] for choice in choices if choice.model != "float32"}
     selected = []
@@ -180,6 +184,8 @@ def decide(responses: Responses, choice: Choice, device: str) -> tuple[Tensor, T
     hidden, token_ids, weight = (tensors[name] for name in ("hidden", "token_ids", "unembedding"))
     logits = F.linear(hidden, weight)
     with products_in(choice.products, device):
+        if choice.log_z == "recomputed":
+            logits = F.linear(hidden.float(), weight.float())
         label_logits = logits.gather(1, token_ids[:, None])[:, 0].float()
         log_normalizer = torch.logsumexp(logits.float(), dim=-1)
         log_probs = torch.log_softmax(logits.float(), dim=-1).gather(1, token_ids[:, None])[:, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench_scaling import Size, make_input, measure_ranks
 from scaling_model import PAGE, Chip, Run, cost_of, directions_bytes, operations, sent_bytes
+from verl_nthr.influence.scores import REDUCTION_ELEMENTS
 
 RUN = Run("test", parameters=1e9, hidden=64, accelerators=2, prompts=4, rollouts=6, response=16, mixed=0.5)
 
@@ -51,8 +53,11 @@ def test_a_step_by_hand() -> None:
     assert cost.features == tokens * 64 * 2
     assert cost.products == pytest.approx(2 * entries * 64 * tokens * 3 / 1e6)
     assert cost.elementwise == pytest.approx((tokens * 1.5 * entries * 24 + tokens * 64 * 13) / 1e7)
-    assert cost.reduction == pytest.approx(2 * entries * 64 * 4 / 1e5)
+    assert cost.reduction == pytest.approx(2 * entries * 64 * 2 / 1e5)
+    # a single chunk
     assert cost.share == pytest.approx((cost.products + cost.elementwise + cost.reduction) / cost.pass_seconds)
+    many = replace(cost, directions=4.0 * 10 * REDUCTION_ELEMENTS, products=2.0, elementwise=1.0, reduction=5.0)
+    assert many.share == pytest.approx((3.0 + 5.0 - 0.9 * 3.0) / cost.pass_seconds)
 
 
 def test_the_page_holds_the_scripts_table(tmp_path: Path) -> None:
