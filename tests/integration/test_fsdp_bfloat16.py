@@ -6,21 +6,25 @@ The reference takes the hidden states and log-probs of the pass itself, so that 
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from tests.integration.coverage import parameters
 from tests.integration.fsdp import build_engine
 from tests.integration.joining import score
-from tests.integration.mutations import sums_in_bfloat16
 from tests.integration.passes import TEMPERATURE, Case, make_rows
 from tests.processes import run_ranks
+from verl_nthr.influence.cross_moments import CrossMoments
+from verl_nthr.influence.phases import Phases
 
 ROWS = make_rows(0, vocab_size=70)
 CASES = [
@@ -28,6 +32,20 @@ CASES = [
     Case("fsdp", packed=True, dynamic=False, dtype="bf16", stored_dtype="bf16", tied=True, micro_batch_size=12),
     Case("fsdp2", packed=True, dynamic=False, dtype="bf16", tied=True, fused=True, micro_batch_size=12),
 ]
+
+
+@contextmanager
+def moments_in_bfloat16() -> Iterator[None]:
+    """M⁺ is rounded."""
+    accumulate = Phases.accumulate
+
+    def rounded(self: Phases, groups: range) -> CrossMoments:
+        moments = accumulate(self, groups)
+        moments.rows_ND.copy_(moments.rows_ND.bfloat16())
+        return moments
+
+    with mock.patch.object(Phases, "accumulate", rounded):
+        yield
 
 
 def run_observed(rank: int, models: str, cases: list[Case]) -> list[dict[str, Any]]:
@@ -39,7 +57,7 @@ def run_observed(rank: int, models: str, cases: list[Case]) -> list[dict[str, An
         norm = next(module for name, module in engine.module.named_modules() if name.endswith("model.norm"))
         norm.register_forward_hook(lambda module, args, output, hidden=hidden: hidden.append(output))
         answers = []
-        for mutation in (nullcontext(), sums_in_bfloat16()):
+        for mutation in (nullcontext(), moments_in_bfloat16()):
             with mutation:
                 answers.append(score(engine, ROWS, list(range(len(ROWS.group))), case))
         assert {states.dtype for states in hidden} == {torch.bfloat16}
@@ -48,7 +66,9 @@ def run_observed(rank: int, models: str, cases: list[Case]) -> list[dict[str, An
 
 
 def expected_scores(hidden: Tensor, log_probs: list[list[float]], unembedding: Tensor, case: Case) -> dict[Any, float]:
-    """By row and token, the double sum of Eq. 7 in float64, with log Z = logit/T − log π as verl rounds the two.
+    """By row and token, the double sum of Eq. 7 in float64, with log Z = h·W_y/T − log π.
+
+    log π is verl's where verl has it in float32, else that of the model's logits in float32.
 
     Args:
         hidden: [positions, D], of all rows one after the other.
@@ -56,7 +76,6 @@ def expected_scores(hidden: Tensor, log_probs: list[list[float]], unembedding: T
         unembedding: [V, D].
         case: how the pass was run.
     """
-    half_temperature = torch.tensor(TEMPERATURE, dtype=torch.bfloat16)
     tokens: list[tuple[int, int, int, int, float]] = []
     first = 0
     for row, (prompt, response, mask) in enumerate(zip(ROWS.prompts, ROWS.responses, ROWS.masks, strict=True)):
@@ -71,9 +90,10 @@ def expected_scores(hidden: Tensor, log_probs: list[list[float]], unembedding: T
         rows, places, ids, log_pi = (torch.tensor([token[i] for token in members]) for i in (0, 2, 3, 4))
         h = hidden[places].double()
         vocabulary = ids.unique()
-        label = (h * unembedding[ids].double()).sum(-1).bfloat16()
-        label = label / half_temperature if not case.fused else (label.float() / TEMPERATURE).bfloat16()
-        log_normalizer = label.double() - log_pi
+        if not case.fused:
+            logits = F.linear(hidden[places].bfloat16(), unembedding).float()
+            log_pi = torch.log_softmax(logits / TEMPERATURE, -1).gather(1, ids[:, None])[:, 0]
+        log_normalizer = (h * unembedding[ids].double()).sum(-1) / TEMPERATURE - log_pi
         g = -torch.exp(h @ unembedding[vocabulary].double().T / TEMPERATURE - log_normalizer[:, None])
         g[torch.arange(len(ids)), torch.searchsorted(vocabulary, ids)] = 1 - log_pi.double().exp()
         influence = (g @ g.T) * (h @ h.T)

@@ -59,7 +59,8 @@ def update(worker: Any, *overrides: str) -> tuple[Any, dict[str, Any]]:
     # as verl's advantages leave it: workers get these fields, and no others
     fields = ["response_mask", "rm_scores", "returns", "advantages"]
     batch = KVBatchMeta(keys=list(ROWS), tags=tags, partition_id="train", fields=fields)
-    trainer = SimpleNamespace(config=stock(*overrides), actor_rollout_wg=SimpleNamespace(update_actor=worker))
+    workers = SimpleNamespace(update_actor=worker)
+    trainer = SimpleNamespace(config=stock(*overrides), actor_rollout_wg=workers, global_steps=1)
     metrics: dict[str, Any] = {}
     update_actor = vars(PPOTrainer)["_update_actor"].__get__(trainer, PPOTrainer)
     return update_actor(batch, metrics=metrics), metrics
