@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import verl  # noqa: F401 - before a test fakes its version, by which the plugin decides what to patch
 
 from tests.integration.models import make_adapters, make_model
 

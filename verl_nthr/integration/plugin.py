@@ -53,7 +53,7 @@ OVERRIDES: tuple[Patch, ...] = (
     ),
     FunctionPatch(f"{TRAINER}._compute_advantage", trainer.around_compute_advantage, "base advantage × weights"),
     FunctionPatch(f"{TRAINER}._step_once", preflight.around_step_once, "ask every worker before the first step"),
-    FunctionPatch(f"{ENGINE}.infer_batch", scoring.infer_batch, "record hidden states in the pass, reduce them"),
+    FunctionPatch(f"{ENGINE}.infer_batch", scoring.around_infer_batch, "record hidden states in the pass, reduce them"),
     FunctionPatch(f"{ENGINE}.train_batch", loss_terms_worker.around_train_batch, "add the loss terms"),
 )
 """What is changed only in the versions of verl that this package supports."""

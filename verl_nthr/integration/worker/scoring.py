@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from verl.workers.engine import BaseEngine
 
 
-def infer_batch(
+def around_infer_batch(
     wrapped: Callable[..., dict[str, Any]], engine: BaseEngine, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """verl's forward-only pass; one whose batch carries a request is scored, and returns the scores' columns too."""
