@@ -182,7 +182,7 @@ CONTRACTS: tuple[Contract, ...] = (
         "fsdp2_sharded_save_to_cpu",
         True,
         ("fefaeb783815",),
-        "integration/checks.py refuses weights on the host, cpu/fsdp.py copies: drop both where it returns copies.",
+        "integration/checks.py refuses weights on the host, cpu/training.py copies: drop both where it returns copies.",
     ),
     Contract(
         "verl/trainer/ppo/v1/utils.py",

@@ -1,4 +1,4 @@
-"""Weights for rollout engines that are separate from the trainer's processes, over gloo."""
+"""Transfer of weights over gloo to rollout engines that are separate from the trainer's processes."""
 
 import json
 from collections.abc import AsyncGenerator, Iterable
@@ -14,17 +14,17 @@ from verl_nthr.cpu.limits import TIMEOUT_VARIABLE, timeout
 
 
 class GlooCheckpointEngine(CheckpointEngine):
-    """The trainer's first process broadcasts every tensor to all processes of the rollout (verl 0.9.1).
+    """Broadcast of every tensor from the trainer's first process to all processes of the rollout (verl 0.9.1).
 
     Registered as ``actor_rollout_ref.rollout.checkpoint_engine.backend=gloo``. Names and shapes go through a TCP store,
-    data through gloo; both live for one update, and no side waits longer than :func:`verl_nthr.cpu.limits.timeout`.
+    data through gloo; both live for one update, and each side waits at most :func:`verl_nthr.cpu.limits.timeout`.
     """
 
     def __init__(self, bucket_size: int, is_master: bool = False) -> None:
         """Prepare nothing yet.
 
         Args:
-            bucket_size: of verl's interface, not used: every tensor is a message of its own.
+            bucket_size: not used; every tensor is a message of its own.
             is_master: whether this is the trainer's first process.
         """
         self.is_master = is_master
@@ -43,7 +43,7 @@ class GlooCheckpointEngine(CheckpointEngine):
     def build_topology(
         cls, actor_wg_world_size: int, rollout_world_size: int, metadata: list[dict[str, Any]]
     ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-        """Rank 0 is the trainer's first process, the ranks from 1 are the rollout's; −1 stays outside."""
+        """Assign rank 0 to the trainer's first process, the ranks from 1 to the rollout; −1 stays outside."""
         world_size = 1 + rollout_world_size
         trainer = [0] + [-1] * (actor_wg_world_size - 1)
         rollout = list(range(1, world_size))
@@ -100,5 +100,5 @@ class GlooCheckpointEngine(CheckpointEngine):
             yield description["name"], weight
 
     def _broadcast(self, weight: torch.Tensor) -> None:
-        """From rank 0 into the contiguous ``weight`` of the others, byte by byte, as gloo lacks some dtypes."""
+        """Copy rank 0's contiguous ``weight`` into that of the others, as bytes, because gloo lacks some dtypes."""
         self.group.broadcast(weight.view(-1).view(torch.uint8), 0).wait()

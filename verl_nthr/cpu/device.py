@@ -1,4 +1,4 @@
-"""The device of the CPU platform: its index, and ``torch.cpu`` with the calls that verl makes on ``torch.cuda``."""
+"""Device of the CPU platform: its index, and ``torch.cpu`` with the calls that verl makes on ``torch.cuda``."""
 
 import resource
 import sys
@@ -15,7 +15,7 @@ class CPUDeviceId(str):
     """verl's ``get_device_id()`` on the CPU.
 
     verl uses it in two ways: as ``tensor.to(get_device_id())``, where an index would mean an accelerator, and as
-    ``f"{get_device_name()}:{get_device_id()}"``. So it is the string "cpu" that formats as "0".
+    ``f"{get_device_name()}:{get_device_id()}"``. So it is the string "cpu", which formats as "0".
     """
 
     def __format__(self, spec: str) -> str:
@@ -28,7 +28,7 @@ class CPUDeviceId(str):
 class CPUDeviceModule(ModuleType):
     """Answers for one device, the machine; memory is the process's resident memory.
 
-    Names that are not defined here come from ``torch.cpu``; those that neither has raise AttributeError.
+    Other names come from ``torch.cpu``, or raise AttributeError.
     """
 
     def __getattr__(self, name: str) -> Any:

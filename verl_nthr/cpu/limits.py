@@ -1,4 +1,4 @@
-"""How long anything may wait on this platform before it is an error instead of a hang.
+"""Time limits of this platform, after which waiting becomes an error.
 
 ========================================  =========================================  =======
 what waits                                set by                                     seconds
@@ -10,7 +10,7 @@ a vLLM engine to run one batch            ``VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS``
 a Ray worker group to register            ``trainer.ray_wait_register_center_timeout`` 300
 ========================================  =========================================  =======
 
-A generation as a whole has no limit of its own: it is bounded by the lengths and the batch that were asked for.
+A generation as a whole has no limit: the response length and the batch size bound it.
 """
 
 import os
@@ -23,7 +23,7 @@ DEFAULT_TIMEOUT = timedelta(seconds=1800)
 
 
 def timeout() -> timedelta:
-    """The limit for collectives and weight transfers.
+    """Read the limit for collectives and weight transfers.
 
     Raises:
         PlatformError: the variable is set, and not to a positive number of seconds.

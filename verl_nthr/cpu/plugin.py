@@ -1,4 +1,4 @@
-"""The door through which verl loads the CPU platform (entry point group ``verl.plugins``).
+"""Entry point by which verl loads the CPU platform (group ``verl.plugins``).
 
 verl imports this module in every process, on ``import verl``. Unless ``VERL_PLATFORM`` is ``cpu`` it does nothing.
 """
@@ -9,7 +9,7 @@ CHOSEN = os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
 
 
 def status() -> dict[str, bool]:
-    """Whether each change that the platform makes is in place in this process; empty unless it was chosen.
+    """Tell of each change that the platform makes whether it is in place here; {} unless the platform was chosen.
 
     Imports the modules concerned, vLLM's among them, which takes seconds.
     """

@@ -1,4 +1,4 @@
-"""Ends the processes that a run leaves behind, and only those."""
+"""End of the processes that a run leaves behind, and of no others."""
 
 import logging
 import os
@@ -6,16 +6,16 @@ import os
 import psutil
 
 SESSION_VARIABLE = "VERL_CPU_SESSION"
-"""Names the run in the environment of each of its processes."""
+"""Variable that names the run in the environment of each of its processes."""
 
 TITLES = ("ray::", "VLLM::")
-"""How the command lines of Ray's workers and vLLM's processes begin."""
+"""First words of the command lines of Ray's workers and vLLM's processes."""
 
 logger = logging.getLogger(__name__)
 
 
 def members(session: str) -> list[psutil.Process]:
-    """The Ray workers and vLLM processes of the run ``session``, without this process."""
+    """Find the Ray workers and vLLM processes of the run ``session``, without this process."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -31,7 +31,7 @@ def members(session: str) -> list[psutil.Process]:
 def end(session: str, seconds: float) -> list[str]:
     """Wait for the run's processes to end by themselves, at most ``seconds``, then kill what is left.
 
-    A Ray worker ends when Ray does, but may wait for ever for threads that talk to processes which are gone.
+    A Ray worker should end when Ray does, but may hang on threads that talk to processes which are gone.
 
     Returns:
         The titles of the processes that were killed.

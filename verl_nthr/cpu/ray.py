@@ -1,4 +1,4 @@
-"""A Ray that is started on a machine without a GPU: logical GPUs and CPUs, and a reaper."""
+"""Start of Ray on a machine without a GPU: logical GPUs and CPUs, and a reaper."""
 
 import os
 from typing import Any
@@ -11,7 +11,7 @@ LOGICAL_CPUS = 48
 
 
 def starts_cluster(address: str | None, temp_dir: str | None) -> bool:
-    """Whether ``ray.init`` with these arguments starts a Ray of its own (which alone takes resource counts)."""
+    """Tell whether ``ray.init`` with these arguments starts a Ray of its own (which alone takes resource counts)."""
     from ray._private.services import find_bootstrap_address
 
     if address == "local":
@@ -22,10 +22,10 @@ def starts_cluster(address: str | None, temp_dir: str | None) -> bool:
 
 
 def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Around ``ray.init`` (ray 2.60.0): counts that are not given are at least those of verl's default of 8 GPUs.
+    """Around ``ray.init`` (ray 2.60.0): give the counts that verl's default of 8 GPUs needs.
 
-    verl places each training process on one GPU and three CPUs and starts some small actors more; without a GPU,
-    Ray offers none, and verl refuses to start. The counts are logical: they limit nothing but placement.
+    verl places each training process on one GPU and three CPUs, starts some more small actors, and refuses to start
+    if Ray has no GPUs. The counts are logical: they limit only placement. Counts that are given are kept.
     :mod:`verl_nthr.cpu.shm_reaper` outlives the process.
     """
     address = args[0] if args else kwargs.get("address")

@@ -1,4 +1,4 @@
-"""How often the trainer looks whether the rollout is done, and whether anybody is left to do it."""
+"""verl's replay buffer: how often it polls for finished responses, and an end to waiting for dead actors."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ PROBE_SECONDS = 5.0
 
 
 class Probes:
-    """Asks actors now and then whether they live."""
+    """Regular check that actors are alive."""
 
     def __init__(self) -> None:
         self.actors: list[Any] = []
@@ -37,7 +37,7 @@ _probes = Probes()
 def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``verl.trainer.ppo.v1.replay_buffer.ReplayBuffer.__init__`` (verl 0.9.1): poll every 0.1 s.
 
-    verl's default of 2 s, which no setting reaches, is longer than a whole step of a model that is trained on a CPU.
+    verl's default of 2 s, which cannot be configured, is longer than a whole step of a small model on a CPU.
     """
     if len(args) <= POSITION:
         kwargs.setdefault("poll_interval", POLL_SECONDS)
@@ -45,12 +45,12 @@ def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 async def init_workers(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Around ``AgentLoopManager._init_agent_loop_workers`` (verl 0.9.1): remembers the actors."""
+    """Around ``AgentLoopManager._init_agent_loop_workers`` (verl 0.9.1): remember the actors."""
     await wrapped(*args, **kwargs)
     _probes.actors += instance.agent_loop_workers
 
 
 def wait_for_next_poll(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
-    """Around ``ReplayBuffer._wait_for_next_poll`` (verl 0.9.1), which waits for ever for prompts of a dead actor."""
+    """Around ``ReplayBuffer._wait_for_next_poll`` (verl 0.9.1), which waits without end for a dead actor."""
     _probes.check()
     return wrapped(*args, **kwargs)

@@ -1,8 +1,8 @@
-"""Removes the shared memory that a run leaves behind, and only that.
+"""Removal of the shared memory that a run leaves behind, and of nothing else.
 
 vLLM's message queues and verl's weight transfer use named shared memory. Their processes are often killed before they
-remove it. Every segment that a process of a run creates is written down in the run's own file, and removed when the
-process that started the run ends; what a killed run left is removed at the start of the next one.
+remove it. Each process of a run records the segments that it creates in the run's own file, and they are removed when
+the process that started the run ends; what a killed run left is removed at the start of the next one.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ AFTER_MULTIPROCESSING = -100
 
 
 def records_folder() -> Path:
-    """The folder with one file of segment names per run, private to this user."""
+    """Name the folder with one file of segment names per run, private to this user."""
     return Path(tempfile.gettempdir()) / f"verl-cpu-{os.getuid()}"
 
 
 def session_file(process: psutil.Process) -> Path:
-    """The file of the run that ``process`` started; its name tells the process apart from a later one of its pid."""
+    """Name the file of the run that ``process`` started; its start time tells it from a later one of the same pid."""
     return records_folder() / f"{process.pid}-{int(process.create_time() * 1000)}.txt"
 
 
@@ -45,7 +45,7 @@ def open_session() -> None:
 
 
 def record(name: str) -> None:
-    """Write down a segment that this process has just created."""
+    """Record a segment that this process has just created."""
     session = os.environ.get(SESSION_VARIABLE)
     if session is None or not (SHARED_MEMORY / name).exists():
         return
@@ -55,10 +55,10 @@ def record(name: str) -> None:
 
 
 def close_session(session: Path) -> None:
-    """At the end of the process that began the run: end its other processes, then remove the segments.
+    """End the run's other processes, then remove its segments.
 
-    Runs after Ray's own end (whose exit handler is younger than multiprocessing's) and after multiprocessing has
-    removed what it can; never in a forked child.
+    Runs at the end of the process that began the run, after Ray's own end (whose exit handler is younger than
+    multiprocessing's) and after multiprocessing has removed what it can; never in a forked child.
     """
     end(str(session), GRACE_SECONDS)
     remove(session)
@@ -74,7 +74,7 @@ def remove_stale() -> list[str]:
 
 
 def remove(session: Path) -> list[str]:
-    """Remove the segments written down in ``session`` that still exist and are this user's, then the file itself."""
+    """Remove the segments named in ``session`` that still exist and are this user's, then the file itself."""
     removed = []
     for name in names_in(session):
         segment = SHARED_MEMORY / name
@@ -87,7 +87,7 @@ def remove(session: Path) -> list[str]:
 
 
 def names_in(session: Path) -> set[str]:
-    """Names of segments in a run's file; anything that is not the plain name of a file is left out."""
+    """Read the names of segments in a run's file, without anything that is not a plain file name."""
     try:
         lines = session.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def names_in(session: Path) -> set[str]:
 
 
 def used(names: set[str]) -> set[str]:
-    """Those of ``names`` that another process of this user has mapped."""
+    """Find those of ``names`` that another process of this user has mapped."""
     paths = {f"{SHARED_MEMORY}/{name}": name for name in names}
     found = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
@@ -121,14 +121,14 @@ def _owner_alive(session: Path) -> bool:
 
 
 def create(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Around ``multiprocessing.shared_memory.SharedMemory.__init__``: writes down what is created."""
+    """Around ``multiprocessing.shared_memory.SharedMemory.__init__``: record what is created."""
     wrapped(*args, **kwargs)
     if kwargs.get("create", args[1] if len(args) > 1 else False):
         record(instance.name)
 
 
 def create_semaphore(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Around ``multiprocessing.synchronize.SemLock.__init__``: writes down named semaphores."""
+    """Around ``multiprocessing.synchronize.SemLock.__init__``: record named semaphores."""
     wrapped(*args, **kwargs)
     name = instance._semlock.name
     if name is not None:

@@ -1,8 +1,8 @@
-"""Clears up after a run whose first process was killed, and so could not.
+"""Clean-up after a run whose first process was killed.
 
-The reaper waits for the end of a pipe that only the run's first process holds open. It is in a session of its own, so
-that signals to the run's process group do not reach it. Ray kills the children of its workers, Python's trackers of
-shared memory among them; that is why those do not do.
+The reaper waits for the end of a pipe that only the run's first process holds open. It has a session of its own, so
+that signals to the run's process group do not reach it. Python's own trackers of shared memory are not enough: Ray
+kills them with the other children of its workers.
 """
 
 import os
@@ -17,7 +17,7 @@ from verl_nthr.cpu.shared_memory import close_session, session_file
 
 
 def start() -> None:
-    """Start the reaper of the run that this process began; nothing if it began none."""
+    """Start the reaper of the run that this process began, if it began one."""
     session = os.environ.get(SESSION_VARIABLE)
     if session is None or Path(session) != session_file(psutil.Process()):
         return

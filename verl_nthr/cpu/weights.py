@@ -1,4 +1,4 @@
-"""Weight transfer to the rollout: a failure on one side is an error on the other, not an endless wait."""
+"""Weight transfer to the rollout: a failure on one side becomes an error on the other instead of an endless wait."""
 
 import time
 from types import ModuleType
@@ -14,7 +14,7 @@ POLL_MILLISECONDS = 500
 GLOO = "gloo"
 
 _receiving: dict[str, Any] = {}
-"""By the address of the transfer, the call with which the engine receives."""
+"""Ray call with which the engine receives, by the address of the transfer."""
 
 
 def register_gloo(module: ModuleType) -> None:
@@ -25,7 +25,7 @@ def register_gloo(module: ModuleType) -> None:
 
 
 def gloo_registered(module: ModuleType) -> bool:
-    """Whether verl finds our checkpoint engine under the name "gloo"."""
+    """Tell whether verl finds our checkpoint engine under the name "gloo"."""
     from verl_nthr.cpu.checkpoint_engine import GlooCheckpointEngine
 
     return module.CheckpointEngineRegistry._registry.get(GLOO) is GlooCheckpointEngine
@@ -34,8 +34,8 @@ def gloo_registered(module: ModuleType) -> bool:
 def init_socket(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``BucketedWeightSender._init_socket`` and ``BucketedWeightReceiver._init_socket`` (verl 0.9.1).
 
-    verl receives without a limit: when the engine fails in an update, the trainer waits for its answer for ever. At
-    the end of the process, ZeroMQ would wait for ever too, for somebody to take what was not delivered.
+    verl receives without a limit: when the engine fails in an update, the trainer never stops waiting for its answer.
+    Nor does ZeroMQ, at the end of the process, stop waiting for somebody to take what was not delivered.
     """
     import zmq
 
@@ -47,7 +47,7 @@ def init_socket(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict
 
 
 async def execute_method(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Around ``ServerAdapter._execute_method`` (verl 0.9.1): remembers the call with which the engine receives."""
+    """Around ``ServerAdapter._execute_method`` (verl 0.9.1): remember the call with which the engine receives."""
     result = await wrapped(*args, **kwargs)
     if args and args[0] == RECEIVE:
         _receiving[instance.zmq_handle] = result
@@ -55,7 +55,7 @@ async def execute_method(wrapped: Any, instance: Any, args: tuple[Any, ...], kwa
 
 
 def init_sender(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Around ``BucketedWeightSender._init_socket``: an engine that has failed is not waited for."""
+    """Around ``BucketedWeightSender._init_socket``: stop waiting for an engine that has failed."""
     init_socket(wrapped, instance, args, kwargs)
     receiving = _receiving.pop(instance.zmq_handle, None)
     if receiving is not None:
@@ -63,7 +63,7 @@ def init_sender(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict
 
 
 class WatchedSocket(wrapt.ObjectProxy):
-    """A socket whose waiting ends with the error of the call at its other end, if that call fails."""
+    """Socket that stops waiting, with the error, when the call at its other end fails."""
 
     def __init__(self, socket: Any, receiving: Any) -> None:
         """Watch a Ray call.
@@ -99,7 +99,7 @@ class WatchedSocket(wrapt.ObjectProxy):
 
 
 async def send_weights(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Around ``BucketedWeightSender.async_send_weights``: says what timed out.
+    """Around ``BucketedWeightSender.async_send_weights``: say what timed out.
 
     Raises:
         TimeoutError: the rollout engine did not take or acknowledge a bucket in time.
