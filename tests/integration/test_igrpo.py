@@ -181,7 +181,7 @@ def test_prompts_with_images_are_refused(config: DictConfig, rewards: RewardWork
     from verl_nthr.integration.igrpo.agent_loop import IGRPO
 
     loop: IGRPO = make_loop(config, Servers(make_tokenizer()))
-    with pytest.raises(ValueError, match="images, videos or audio are not covered"):
+    with pytest.raises(ValueError, match="images, videos or audio"):
         loop._with_draft([{"role": "user", "content": [{"type": "image"}]}], "draft")
 
 

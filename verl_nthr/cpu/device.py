@@ -48,7 +48,7 @@ class CPUDeviceModule(ModuleType):
 
     @staticmethod
     def set_device(device: Any) -> None:
-        """Nothing to select: there is one device."""
+        """Do nothing: the CPU is the only device."""
 
     @staticmethod
     def get_device_name(device: Any = None) -> str:
@@ -56,15 +56,15 @@ class CPUDeviceModule(ModuleType):
 
     @staticmethod
     def synchronize(device: Any = None) -> None:
-        """Nothing to wait for: operations on the CPU are done when they return."""
+        """Do nothing: operations on the CPU are done when they return."""
 
     @staticmethod
     def empty_cache() -> None:
-        """Nothing to release: torch keeps no cache of host memory."""
+        """Do nothing: torch keeps no cache of host memory."""
 
     @staticmethod
     def ipc_collect() -> None:
-        """Nothing to collect: there are no device handles."""
+        """Do nothing: the CPU has no device handles."""
 
     @staticmethod
     def manual_seed(seed: int) -> None:
@@ -100,11 +100,11 @@ class CPUDeviceModule(ModuleType):
 
     @staticmethod
     def reset_peak_memory_stats(device: Any = None) -> None:
-        """The operating system's peak cannot be reset: peaks are those of the whole process."""
+        """Do nothing: the operating system keeps the peak of the whole process."""
 
     @staticmethod
     def set_per_process_memory_fraction(fraction: float, device: Any = None) -> None:
-        """Nothing to limit: the operating system hands out memory."""
+        """Do nothing: the operating system hands out memory."""
 
     @staticmethod
     def mem_get_info(device: Any = None) -> tuple[int, int]:

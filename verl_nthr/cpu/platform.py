@@ -44,10 +44,10 @@ class PlatformCPU(PlatformBase):
         return 1
 
     def set_device(self, device_index: int) -> None:
-        """Nothing to select."""
+        """Do nothing: the CPU is the only device."""
 
     def synchronize(self, device_index: int | None = None) -> None:
-        """Nothing to wait for."""
+        """Do nothing: operations on the CPU are done when they return."""
 
     def manual_seed(self, seed: int) -> None:
         torch.manual_seed(seed)
@@ -56,10 +56,10 @@ class PlatformCPU(PlatformBase):
         torch.manual_seed(seed)
 
     def set_allocator_settings(self, settings: str) -> None:
-        """There is no caching allocator to set."""
+        """Do nothing: host memory has no caching allocator."""
 
     def empty_cache(self) -> None:
-        """There is no cache to empty."""
+        """Do nothing: torch keeps no cache of host memory."""
 
     def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
         return None, None
@@ -75,10 +75,10 @@ class PlatformCPU(PlatformBase):
         yield
 
     def profiler_start(self) -> None:
-        """There is no device profiler."""
+        """Do nothing: the CPU needs no device profiler."""
 
     def profiler_stop(self) -> None:
-        """There is no device profiler."""
+        """Do nothing: the CPU needs no device profiler."""
 
     def ray_resource_name(self) -> str:
         return "GPU"

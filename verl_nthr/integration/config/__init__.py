@@ -1,1 +1,1 @@
-"""Options of this package, and which training configurations of verl can work."""
+"""Options of this package, and checks of verl's training configurations."""

@@ -1,4 +1,4 @@
-"""Estimators, options and settings that do not go together, and options that do nothing."""
+"""Checks for estimators, options and settings that conflict, and for options without effect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from verl_nthr.integration.config.run import Caution, Findings, Problem, Run
 from verl_nthr.integration.config.settings import ACTOR, ROLLOUT
 
 NOTHING_LEFT = {("psr", "negative"), ("grpo_passk", "negative"), ("nsr", "positive")}
-"""Bases of one sign, and the weightings that remove advantages of that sign."""
+"""Pairs of a base of one sign and the weighting that removes advantages of that sign."""
 
 USES: tuple[tuple[str, str, Callable[[Run], bool]], ...] = (
     (r"nthr\.(base|weighting|on_nonfinite)", "an estimator of this package", lambda run: run.estimator is not None),
@@ -31,11 +31,11 @@ USES: tuple[tuple[str, str, Callable[[Run], bool]], ...] = (
         for base in ("ngrpo", "w_reinforce", "s_grpo", "lens")
     ),
 )
-"""Options below ``algorithm``, what they need to have an effect, and whether a run has that."""
+"""Options below ``algorithm`` (a pattern), what they need to have an effect, and a test whether a run has that."""
 
 
 def check_unused_options(run: Run) -> Findings:
-    """Warn of options that are set and do nothing."""
+    """Warn of options that are set and have no effect."""
     for key, value in changed_options(run.options):
         for pattern, need, is_met in USES:
             if re.fullmatch(pattern, key) and not is_met(run):
@@ -43,7 +43,7 @@ def check_unused_options(run: Run) -> Findings:
 
 
 def check_estimator(run: Run) -> Findings:
-    """Compare the estimator with its options and with what goes into the reward."""
+    """Compare the estimator with its options and with the reward."""
     name, nthr, base = str(run.config.algorithm.adv_estimator), run.options.nthr, run.base
     named = ESTIMATORS.get(name)
     if named is None:
@@ -51,11 +51,11 @@ def check_estimator(run: Run) -> Findings:
     if named.weighting is not None and nthr.weighting not in (None, named.weighting):
         yield Problem(
             f"algorithm.nthr.weighting={nthr.weighting}: adv_estimator={name} is named for its weighting; set it to "
-            "null, or take an estimator that is named for its base, such as adv_estimator=ngrpo"
+            "null, or use an estimator that is named for its base, such as adv_estimator=ngrpo"
         )
     if named.weighting is None and nthr.base not in (None, named.base):
         yield Problem(
-            f"algorithm.nthr.base={nthr.base}: adv_estimator={name} is named for its base; set it to null, or take an "
+            f"algorithm.nthr.base={nthr.base}: adv_estimator={name} is named for its base; set it to null, or use an "
             "estimator that is named for its weighting, such as adv_estimator=nthr"
         )
     if (base, run.weighting) in NOTHING_LEFT:
@@ -66,11 +66,11 @@ def check_estimator(run: Run) -> Findings:
 
 
 def check_sampling(run: Run) -> Findings:
-    """Warn of responses that are copies of each other."""
+    """Warn of a setting that makes the responses to a prompt copies of each other."""
     if run.estimator is not None and run.estimator.compares_group and run.get(f"{ROLLOUT}.full_determinism"):
         yield Caution(
-            f"{ROLLOUT}.full_determinism=True: verl 0.9 samples all responses of a prompt with one seed, so that they "
-            "are copies of each other and no group is mixed; set it to False"
+            f"{ROLLOUT}.full_determinism=True: verl 0.9 samples all responses to a prompt with one seed, so they are "
+            "copies of each other and groups are never mixed; set it to False"
         )
 
 
@@ -86,7 +86,7 @@ def check_policy_loss(run: Run) -> Findings:
     if run.base == "ngrpo" and not is_asymmetric:
         yield Caution(
             f"{ACTOR}.clip_ratio_low={clip[0]}, clip_ratio_high={clip[1]}, clip_ratio_c={clip[2]}: NGRPO needs an "
-            "asymmetric clip and no dual clip; set them to 0.16, 0.24 and 1e9"
+            "asymmetric clip without dual clip; set them to 0.16, 0.24 and 1e9"
         )
     prompts, mini_batch = run.get("data.train_batch_size"), run.get(f"{ACTOR}.ppo_mini_batch_size")
     is_separate = run.get("trainer.v1.trainer_mode") == "separate_async"
@@ -94,13 +94,13 @@ def check_policy_loss(run: Run) -> Findings:
     is_single = isinstance(prompts, int) and isinstance(mini_batch, int) and prompts < 2 * mini_batch
     if run.terms.llds_coef > 0 and is_single and run.get(f"{ACTOR}.ppo_epochs") == batches == 1:
         yield Caution(
-            f"{ACTOR}.policy_loss.llds_coef={run.terms.llds_coef}: before the only update of a step LLDS sees nothing "
-            f"but rounding noise; set {ACTOR}.ppo_mini_batch_size below data.train_batch_size={prompts}"
+            f"{ACTOR}.policy_loss.llds_coef={run.terms.llds_coef}: with one update per step LLDS sees only "
+            f"rounding noise; set {ACTOR}.ppo_mini_batch_size below data.train_batch_size={prompts}"
         )
 
 
 def check_filter(run: Run) -> Findings:
-    """Compare the group filter with verl's own, and with what the base advantage learns from."""
+    """Compare ``drop`` with verl's settings of the group filter, and with the groups that the base learns from."""
     drop, node = run.options.filter_groups.drop, run.get("algorithm.filter_groups")
     verls = node if isinstance(node, Mapping) else {}
     asked, metric, is_enabled = f"algorithm.filter_groups.drop={drop}", run.options.nthr.metric, verls.get("enable")
@@ -108,8 +108,8 @@ def check_filter(run: Run) -> Findings:
         yield Caution(f"{asked} has no effect; set algorithm.filter_groups.enable=True")
     if run.is_filtered and is_enabled and verls.get("metric") != metric:
         yield Problem(
-            f"{asked}: algorithm.filter_groups.metric={verls.get('metric')} decides which groups are alike, and "
-            f"algorithm.nthr.metric={metric} which are correct; set both to the same"
+            f"{asked}: algorithm.filter_groups.metric={verls.get('metric')} decides which groups are homogeneous, and "
+            f"algorithm.nthr.metric={metric} which are all-correct; set both to the same"
         )
     sampler = run.get("trainer.v1.sampler.custom_sampler") or {}
     if run.is_filtered and sampler.get("path") and sampler.get("name"):

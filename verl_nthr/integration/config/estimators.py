@@ -1,4 +1,4 @@
-"""The advantage estimators of this package and how verl comes to know them."""
+"""Advantage estimators of this package, and their registration in verl."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Estimator:
 
     @property
     def is_scored(self) -> bool:
-        """Whether the old-log-prob pass has to score the tokens."""
+        """True if the old-log-prob pass has to score the tokens."""
         return self.weighting is not None and WEIGHTINGS[self.weighting].is_scored
 
     @property
     def compares_group(self) -> bool:
-        """Whether an advantage depends on the other responses of the group."""
+        """True if an advantage depends on the other responses of the group."""
         return self.base not in RULES or RULES[self.base].compares_group
 
 
@@ -54,7 +54,7 @@ ESTIMATORS: dict[str, Estimator] = {
 
 
 def estimator_of(config: Mapping[str, Any]) -> Estimator | None:
-    """The estimator of this package that a run asks for, or None."""
+    """Find the estimator of this package that a run asks for, or None."""
     algorithm = config["algorithm"]
     named = ESTIMATORS.get(str(algorithm["adv_estimator"]))
     if named is None:

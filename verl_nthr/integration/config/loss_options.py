@@ -1,4 +1,4 @@
-"""The loss terms that a run asks for, and the names under which they and their rows reach the workers."""
+"""Options of the loss terms, and the keys under which they and their rows reach the workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOSS_TERMS = "nthr_loss_terms"
 """Key of the :class:`LossTerms` in the extra info of an actor's update; without it the loss is verl's own."""
 
 PRESERVED = "nthr_preserved"
-"""Column [B] bool: whether the response's base advantage is at least 0; False for padding rows."""
+"""Column [B] bool: True if the response's base advantage is at least 0; False for padding rows."""
 
 NORMALIZERS = ("preserved", "all")
 
@@ -50,12 +50,12 @@ class LossTerms:
 
     @property
     def is_active(self) -> bool:
-        """Whether there is a term to add."""
+        """True if there is a term to add."""
         return self.positive_nll_coef > 0 or self.llds_coef > 0
 
     @classmethod
     def from_config(cls, policy_loss: Mapping[str, Any]) -> LossTerms:
-        """From verl's ``policy_loss`` node; options that it does not have are at their defaults.
+        """Read verl's ``policy_loss`` node; options that it lacks have their defaults.
 
         Raises:
             NTHRConfigError: a bad value.
@@ -66,5 +66,5 @@ class LossTerms:
 
 
 def option_names() -> list[str]:
-    """The names of the options."""
+    """List the names of the options."""
     return [field.name for field in dataclasses.fields(LossTerms)]

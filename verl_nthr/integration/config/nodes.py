@@ -1,4 +1,4 @@
-"""Options read from a node of the configuration into a dataclass."""
+"""Reading of options from a node of the configuration into a dataclass."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ RENAMED = {
     "algorithm.nthr.lens": "algorithm.lens",
     "verl_nthr.integration.igrpo.IGRPO": "verl_nthr.integration.igrpo.agent_loop.IGRPO",
 }
-"""Earlier names, and what to write now."""
+"""New name by earlier name."""
 
 Options = TypeVar("Options")
 
 
 class NTHRConfigError(ValueError):
-    """A run cannot work as it is configured; the message names the key, the value and the fix."""
+    """A configuration cannot work; the message names the key, the value and the fix."""
 
 
 def read_options(cls: type[Options], node: Any, path: str) -> Options:
-    """The options of a dataclass from a node of the configuration.
+    """Read a node of the configuration into a dataclass.
 
     Args:
         cls: a dataclass; a field whose default factory is a dataclass is a node of its own.
@@ -61,7 +61,7 @@ def read_options(cls: type[Options], node: Any, path: str) -> Options:
 
 
 def unknown_option(path: str, name: str, value: object, known: list[str]) -> str:
-    """A message about an option that does not exist, with its new name or the nearest one that does."""
+    """Write the message about an option that does not exist, with its new name or the nearest one that does."""
     close = difflib.get_close_matches(name, known, n=1)
     if f"{path}.{name}" in RENAMED:
         hint = f"it is {RENAMED[f'{path}.{name}']} now"
@@ -73,7 +73,7 @@ def unknown_option(path: str, name: str, value: object, known: list[str]) -> str
 
 
 def changed_options(options: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Key and value of every field that differs from its default, nested ones by their dotted path."""
+    """Yield key and value of every field that differs from its default, nested ones by their dotted path."""
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if is_dataclass(value):

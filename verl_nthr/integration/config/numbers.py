@@ -7,5 +7,5 @@ from typing import Any
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is an integer or float, finite and in the range of a float64."""
+    """Tell whether ``value`` is an integer or float, finite and in the range of a float64."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

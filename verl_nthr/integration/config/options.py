@@ -1,4 +1,4 @@
-"""The options of this package below verl's ``algorithm`` node."""
+"""Options of this package below verl's ``algorithm`` node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "drop": (HOMOGENEOUS, ALL_CORRECT, ALL_WRONG),
     "loss_denominator": ("kept_tokens", "all_tokens"),
 }
-"""By option: the names that it takes."""
+"""Allowed names by option."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,11 @@ class AlgorithmOptions:
         _check_choice(self, "loss_denominator")
 
     def rule(self, base: str) -> AdvantageRule | None:
-        """The rule of a base advantage with its options; None for verl's own."""
+        """Build the rule of a base advantage with its options; None for verl's own."""
         return getattr(self, base, RULES[base]()) if base in RULES else None
 
     def weighting(self, name: str | None) -> Weighting | None:
-        """The token weighting of a name with its options; None for no weights."""
+        """Build a token weighting with its options; None for no weights."""
         if name is None:
             return None
         kind = WEIGHTINGS[name]
@@ -170,7 +170,7 @@ class AlgorithmOptions:
 
     @classmethod
     def from_config(cls, algorithm: Mapping[str, Any]) -> AlgorithmOptions:
-        """From verl's ``algorithm`` node; what it lacks has its default.
+        """Read verl's ``algorithm`` node; options that it lacks have their defaults.
 
         Raises:
             NTHRConfigError: an unknown option or a bad value.

@@ -1,4 +1,4 @@
-"""A training configuration with what this package reads out of it, for the checks."""
+"""A training configuration as the checks see it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from verl_nthr.integration.config.options import HOMOGENEOUS, AlgorithmOptions
 
 
 class Problem(str):
-    """Why a run cannot work: the key, its value, and the fix."""
+    """Reason why a run cannot work: the key, its value, and the fix."""
 
 
 class Caution(str):
-    """What a run is warned of; it goes on."""
+    """Warning about a run, which goes on."""
 
 
 Findings = Iterator[Problem | Caution]
@@ -27,7 +27,7 @@ Findings = Iterator[Problem | Caution]
 
 @dataclass(frozen=True)
 class Run:
-    """What a run asks for; options are at their defaults where they cannot be read."""
+    """Configuration of a run with this package's options, which have their defaults where they cannot be read."""
 
     config: DictConfig
     estimator: Estimator | None
@@ -35,7 +35,7 @@ class Run:
     terms: LossTerms
 
     def get(self, key: str) -> Any:
-        """The value of a key, None if the configuration lacks it."""
+        """Read the value of a key, None if the configuration lacks it."""
         return OmegaConf.select(self.config, key, default=None)
 
     @property
@@ -50,27 +50,27 @@ class Run:
 
     @property
     def is_scored(self) -> bool:
-        """Whether the old-log-prob pass scores tokens."""
+        """True if the old-log-prob pass scores tokens."""
         return self.estimator is not None and self.estimator.is_scored
 
     @property
     def is_monitored(self) -> bool:
-        """Whether the likelihood monitor runs."""
+        """True if the likelihood monitor runs."""
         return self.options.lld_monitor.freq > 0
 
     @property
     def is_filtered(self) -> bool:
-        """Whether verl's group filter is narrowed."""
+        """True if verl's group filter drops one kind of homogeneous groups only."""
         return self.options.filter_groups.drop != HOMOGENEOUS
 
     @property
     def takes_part(self) -> bool:
-        """Whether this package changes anything in the run."""
+        """True if this package changes anything in the run."""
         return self.estimator is not None or self.is_monitored or self.is_filtered or self.terms.is_active
 
 
 def read_run(config: DictConfig) -> tuple[Run, list[Problem]]:
-    """What a run asks for, and why some of it cannot be read."""
+    """Read a configuration; return it with the reasons why parts of it cannot be read."""
     problems: list[Problem] = []
     algorithm, policy_loss = config.algorithm, OmegaConf.select(config, POLICY_LOSS, default=None)
     estimator, options, terms = ESTIMATORS.get(str(algorithm.adv_estimator)), AlgorithmOptions(), LossTerms()

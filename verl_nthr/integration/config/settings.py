@@ -1,4 +1,4 @@
-"""Settings of verl that this package cannot work with."""
+"""Settings of verl that this package needs."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def _above_0(value: Any) -> bool:
 
 
 def _restores_weights(run: Run) -> bool:
-    """Whether verl on FSDP2 puts earlier weights in place for the old-log-prob passes."""
+    """Tell whether verl on FSDP2 restores earlier weights for the old-log-prob passes."""
     modes = run.get(f"{ACTOR}.strategy"), run.get("trainer.v1.trainer_mode")
     return modes == ("fsdp2", "separate_async") and run.get("trainer.v1.separate_async.parameter_sync_step") != 1
 
 
 Setting = tuple[str, Callable[[Any], bool], str]
-"""A key, the values that will do (an absent key or null always does), and what to do about others."""
+"""A key, a test of its value (an absent key or null always passes), and the fix for other values."""
 
 SETTINGS: tuple[tuple[Callable[[Run], bool], tuple[Setting, ...]], ...] = (
     (
@@ -79,7 +79,7 @@ SETTINGS: tuple[tuple[Callable[[Run], bool], tuple[Setting, ...]], ...] = (
     ),
     (
         lambda run: run.terms.is_active,
-        (("distillation.enabled", _off, "loss terms do not go with distillation; set it to False"),),
+        (("distillation.enabled", _off, "loss terms cannot be combined with distillation; set it to False"),),
     ),
     (
         lambda run: run.is_scored,
@@ -105,7 +105,7 @@ SETTINGS: tuple[tuple[Callable[[Run], bool], tuple[Setting, ...]], ...] = (
         ),
     ),
 )
-"""By what a run asks for: the settings that it needs."""
+"""Settings that a run needs, by a test of what it asks for."""
 
 
 def check_settings(run: Run) -> Findings:

@@ -1,4 +1,4 @@
-"""Whether a run can work: every check, made before Ray starts, where verl checks its own configuration."""
+"""Check of the whole configuration before Ray starts, where verl checks its own."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from verl_nthr.integration.igrpo.options import check_agent_loops
 OWN_CLASS = "verl_nthr.integration.policy_loss.PolicyLossConfig"
 VERLS_CLASS = "verl.workers.config.PolicyLossConfig"
 REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, NotImplementedError, ValueError)
-"""What verl's checks and the reading of a configuration raise on purpose."""
+"""Errors that verl's checks and the reading of a configuration raise on purpose."""
 
 SURPRISES = (ArithmeticError, AttributeError, LookupError, TypeError)
-"""What they run into at values of another type or shape."""
+"""Errors that they run into at values of another type or shape."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the checks found."""
+    """Findings of the checks."""
 
     problems: list[str]
-    """Every reason why the run cannot work."""
+    """Reasons why the run cannot work."""
 
     warnings: list[str]
-    """What is odd about it."""
+    """Oddities of a run that can work."""
 
 
 def around_validate_config(
@@ -52,10 +52,10 @@ def around_validate_config(
 
 
 def check_run(config: DictConfig, verls_check: Callable[[DictConfig], None] = lambda config: None) -> None:
-    """Check a whole configuration of ``verl.trainer.main_ppo``, and warn of what is odd.
+    """Check a whole configuration of ``verl.trainer.main_ppo``, and warn of oddities.
 
     Raises:
-        NTHRConfigError: this package cannot work so; the message lists every reason, with verl's first if it has one.
+        NTHRConfigError: the run cannot work; the message lists every reason, and verl's first one if verl refuses too.
         Exception: what ``verls_check`` raises, if that is the only reason.
     """
     report = examine(config)
@@ -68,7 +68,7 @@ def check_run(config: DictConfig, verls_check: Callable[[DictConfig], None] = la
 
 
 def examine(config: DictConfig) -> Report:
-    """Make this package's checks."""
+    """Run this package's checks."""
     run, unread = read_run(config)
     found = [*unread, *_check_loss_class(run), *check_agent_loops(config), *combinations.check_unused_options(run)]
     if run.takes_part:
@@ -78,7 +78,7 @@ def examine(config: DictConfig) -> Report:
 
 
 def verls_problems(verls_check: Callable[[DictConfig], None], config: DictConfig) -> list[str]:
-    """Why verl refuses a configuration, of which its own checks do not see the loss terms."""
+    """List why verl refuses a configuration, from which the loss terms are taken out first."""
     copy = config.copy()
     policy_loss = OmegaConf.select(copy, POLICY_LOSS, default=None)
     if isinstance(policy_loss, Mapping):
@@ -95,7 +95,7 @@ def verls_problems(verls_check: Callable[[DictConfig], None], config: DictConfig
 
 
 def reason(error: BaseException) -> str:
-    """The message of an error with those of its causes, which hydra shows in a traceback only."""
+    """Join the message of an error with those of its causes, which hydra shows in a traceback only."""
     messages: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -113,7 +113,7 @@ def reason(error: BaseException) -> str:
 
 
 def _check_keys(run: Run) -> Findings:
-    """Refuse keys that verl does not have and that look like one of ours, misspelt."""
+    """Refuse misspelt keys: those that verl lacks and that resemble one of ours."""
     from verl.trainer.config import AlgoConfig, FilterGroupsConfig
 
     for path, own, verls in (
@@ -128,7 +128,7 @@ def _check_keys(run: Run) -> Findings:
 
 
 def _check_loss_class(run: Run) -> Findings:
-    """Name the class that knows the loss terms; verl's own refusal would not."""
+    """Refuse loss terms without the class that knows them, and name it; verl's own refusal would not."""
     node = run.get(POLICY_LOSS)
     given = [name for name in option_names() if name in node] if isinstance(node, Mapping) else []
     if given and node.get("_target_") == VERLS_CLASS:
@@ -144,4 +144,4 @@ CHECKS: tuple[Callable[[Run], Findings], ...] = (
     combinations.check_filter,
     check_settings,
 )
-"""Made where this package takes part."""
+"""Checks of runs in which this package takes part."""

@@ -1,7 +1,7 @@
-"""The installed versions, against :data:`verl_nthr.supported.RANGES`.
+"""Check of the installed versions against :data:`verl_nthr.supported.RANGES`.
 
-This package changes verl, so that a run on another verl is refused. From the others it only reads, and log-probs that
-do not follow from what was read are an error in any case: a warning is enough.
+This package changes verl, so a run on another verl is refused. For the other packages a warning is enough: their
+results are only read, and log-probs that do not follow from them are an error.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from verl_nthr.supported import installed_version, is_supported, requirement
 
 
 def is_verl_supported() -> bool:
-    """Whether the installed verl is one that this package was written for."""
+    """Tell whether this package supports the installed verl."""
     installed = installed_version("verl")
     return installed is not None and is_supported("verl", installed)
 
 
 def check_versions(run: Run) -> Findings:
-    """Refuse another verl, and warn of other packages that the run uses outside of their ranges."""
+    """Refuse another verl, and warn of other packages outside of their ranges that the run uses."""
     if not is_verl_supported():
         found = installed_version("verl") or "of an unknown version"
         yield Problem(f"verl {found} is installed; install {requirement('verl')}")

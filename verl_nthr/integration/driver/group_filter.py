@@ -1,7 +1,7 @@
-"""Which groups without a learning signal verl's group filter drops: all of them, or one kind.
+"""verl's group filter, narrowed to one kind of homogeneous groups.
 
 verl's filter (``algorithm.filter_groups.enable``, DAPO) drops every group whose responses share one metric. Methods
-that learn from groups that are all wrong, or all correct, need those kept.
+that learn from all-wrong or all-correct groups need those kept.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def around_build_replay_buffer(
 
 
 def narrow_filter(replay_buffer: ReplayBuffer, options: AlgorithmOptions) -> None:
-    """Let one of verl's replay buffers drop only the groups that ``algorithm.filter_groups.drop`` names.
+    """Make one of verl's replay buffers drop only the groups that ``algorithm.filter_groups.drop`` names.
 
-    Stands in for this buffer's ``_dapo_filtered_keys`` (0.9), through which verl asks which groups to drop before it
+    Replaces this buffer's ``_dapo_filtered_keys`` (0.9), through which verl asks which groups to drop before it
     evicts, refills and counts. A group whose responses share a metric of at least
-    ``algorithm.nthr.reward_threshold`` is all correct, one that shares a lower metric is all wrong.
+    ``algorithm.nthr.reward_threshold`` is all-correct, one that shares a lower metric is all-wrong.
     """
     homogeneous_groups = replay_buffer._dapo_filtered_keys
     dropped_is_correct = options.filter_groups.drop == ALL_CORRECT

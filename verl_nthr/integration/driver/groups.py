@@ -1,4 +1,4 @@
-"""Which rows of a batch are the responses of which prompt group, and which of them are correct."""
+"""Prompt groups of a batch: which rows belong to which group, and which are correct."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Groups:
     """The responses of a batch; axis B runs over rows, R over the responses of mixed groups, G over mixed groups.
 
-    A response is a session: all outputs of a multi-output session, as ``{uid}_{session}_{index}`` of one session, share
-    one entry. As in verl's GRPO, it is the session's last output that is rewarded, and so correct or not.
+    A response is a session: all outputs ``{uid}_{session}_{index}`` of a multi-output session share one entry.
+    As in verl's GRPO, the session's last output has the reward, which decides correctness.
 
     Attributes:
         response: [B] int64, the row's response, −1 for rows of homogeneous groups and for padding rows.
@@ -140,7 +140,7 @@ def group_responses(
 
 
 def metric_values(metric: str, rm_scores: Sequence[Tensor], extra_fields: Sequence[object]) -> list[float]:
-    """The metric that decides correctness, one value a row.
+    """Read the metric that decides correctness, one value per row.
 
     Args:
         metric: "reward" for the sum of verl's unshaped ``rm_scores``, else an entry of ``reward_extra_info``.
@@ -165,7 +165,7 @@ def metric_values(metric: str, rm_scores: Sequence[Tensor], extra_fields: Sequen
 
 
 def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
-    """The groups of a batch in TransferQueue; correctness is by verl's unshaped scores, or by their extra info."""
+    """Read the groups of a batch in TransferQueue; verl's unshaped scores or their extra info decide correctness."""
     if options.metric == REWARD_METRIC:
         values = metric_values(options.metric, read_columns(batch, "rm_scores")["rm_scores"].unbind(), ())
     else:

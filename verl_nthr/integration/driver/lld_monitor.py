@@ -1,6 +1,6 @@
-"""Lazy likelihood displacement during training: how the update moved the likelihood of the batch's correct responses.
+"""Monitor of displacement: how an update changes the likelihood of the batch's correct responses.
 
-Works with every estimator, so that people can see whether they have the problem before they change anything.
+It works with every estimator, so users can see whether they have the problem before they change anything.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def step_once(
     timing_raw: dict[str, float],
     sample_batch_size: int,
 ) -> KVBatchMeta:
-    """verl's step; every ``algorithm.lld_monitor.freq`` steps it is followed by a pass over the correct responses."""
+    """Run verl's step, and every ``algorithm.lld_monitor.freq`` steps a pass over the correct responses after it."""
     from verl.utils.debug import marked_timer
 
     batch = verl_step(metrics, timing_raw, sample_batch_size)
@@ -49,7 +49,7 @@ def step_once(
 
 
 def measure(trainer: PPOTrainer, batch: KVBatchMeta) -> dict[str, float]:
-    """Run the actor's log-prob pass once more over the batch's correct responses and compare; {} if there are none."""
+    """Compare a log-prob pass of the updated actor over the correct responses with the old one; {} if all are wrong."""
     run = run_state(trainer)
     is_correct = run.groups(batch, trainer.global_steps).row_correct.tolist()
     multiple = _batch_multiple(trainer.config, max(trainer.actor_rollout_wg._dispatch_info["actor"]) + 1)
@@ -74,7 +74,7 @@ def measure(trainer: PPOTrainer, batch: KVBatchMeta) -> dict[str, float]:
 
 
 def rows_of_pass(is_correct: Sequence[bool], multiple: int) -> list[int]:
-    """The correct rows, then as many others as a pass needs that takes a multiple of ``multiple`` rows; [] for none."""
+    """Choose the correct rows, filled up with others to a multiple of ``multiple``; [] if none is correct."""
     correct = [row for row, right in enumerate(is_correct) if right]
     fill = -len(correct) % multiple
     return correct + [row for row, right in enumerate(is_correct) if not right][:fill] if correct else []
@@ -95,7 +95,7 @@ def displacement_metrics(delta: Tensor, epsilon: float) -> dict[str, float]:
 
 
 def _batch_multiple(config: DictConfig, data_parallel_size: int) -> int:
-    """Rows that a log-prob pass must be a multiple of: every rank needs whole micro-batches."""
+    """Number of which a pass needs a multiple of rows, so that every rank has whole micro-batches."""
     rollout = config.actor_rollout_ref.rollout
     micro_batch = 1 if rollout.log_prob_use_dynamic_bsz else rollout.log_prob_micro_batch_size_per_gpu
     return math.prod((data_parallel_size, micro_batch))

@@ -1,4 +1,4 @@
-"""One JSON line a response with the score and weight of every token: ``algorithm.nthr.token_dump_dir``."""
+"""Token dump (``algorithm.nthr.token_dump_dir``): one JSON line per response, with score and weight of every token."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ COLUMNS = (
 
 
 def write_step(folder: str | Path, step: int, records: Iterator[dict[str, Any]], *, append: bool = False) -> Path:
-    """Write ``<folder>/<step>.jsonl``, one strict JSON object a line, whole or not at all; follows no link there.
+    """Write ``<folder>/<step>.jsonl``, one strict JSON object per line, whole or not at all; links are not followed.
 
     Args:
         folder: made if it does not exist.
         step: the training step.
-        records: of a step, or of one of the updates that it consists of.
-        append: keep the records that the file has of the step's earlier updates.
+        records: of a step, or of one of its updates.
+        append: keep the records of the step's earlier updates.
     """
     path = Path(folder) / f"{step}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,15 +69,15 @@ def response_records(
     eta: str | float | None,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Iterator[dict[str, Any]]:
-    """The records of a step, group by group; padding rows are left out.
+    """Yield the records of a step, group by group, without padding rows and groups with a non-finite reward.
 
     Args:
         step: the training step.
         keys: B TransferQueue keys.
-        columns: :data:`COLUMNS` of the same rows; the base's returns are its advantages, before the weights.
+        columns: :data:`COLUMNS` of the same rows; ``returns`` are the base advantages.
         weights: B tensors [response length].
         groups: the batch's groups.
-        eta: option ``eta``, None for a weighting that has none.
+        eta: option ``eta``, None for a weighting without it.
         tokenizer: decodes prompts, responses and single tokens.
     """
     factor = None if eta is None else penalty_factor(eta, groups.success_rate)

@@ -1,1 +1,1 @@
-"""iGRPO, which is an agent loop of verl."""
+"""iGRPO, an agent loop of verl."""

@@ -1,7 +1,7 @@
-"""iGRPO (arXiv 2602.09000) as an agent loop of verl 0.9: drafts first, then responses that are shown the best of them.
+"""iGRPO (arXiv 2602.09000) as an agent loop of verl 0.9: drafts first, then responses to a prompt with the best draft.
 
-``verl_nthr/config/igrpo.yaml`` names it to verl. The drafts are not trained on; the group is the responses to the one
-prompt with the best draft in it, so every advantage estimator and NTHR see an ordinary group.
+``verl_nthr/config/igrpo.yaml`` names it to verl. Drafts are not trained on. All responses of a group answer the
+same prompt with the best draft in it, so every advantage estimator and NTHR see an ordinary group.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentL
 from verl_nthr.integration.igrpo.options import DraftOptions
 
 _best_drafts: WeakValueDictionary[str, asyncio.Task[str]] = WeakValueDictionary()
-"""By uid: verl runs all sessions of a prompt in one process, and each holds its group's task while it runs."""
+"""Task by uid; verl runs all sessions of a prompt in one process, and each holds its group's task while it runs."""
 
 
 class IGRPO(SingleTurnAgentLoop):
-    """Sample drafts of a prompt once for its whole group, and answer the prompt with the best one in it.
+    """Agent loop that samples drafts once per prompt group, and answers the prompt with the best draft in it.
 
     Args:
         **kwargs: verl's own, and the options of :class:`verl_nthr.integration.igrpo.options.DraftOptions`.
@@ -43,7 +43,7 @@ class IGRPO(SingleTurnAgentLoop):
         self.options = DraftOptions(drafts, template)
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
-        """A response to the prompt with its group's best draft; ``kwargs`` are the data set's columns and ``uid``."""
+        """Sample a response to the prompt with its group's best draft; ``kwargs`` are the row's columns and ``uid``."""
         uid = kwargs["uid"]
         choice = _best_drafts.get(uid)
         if choice is None:
@@ -52,7 +52,7 @@ class IGRPO(SingleTurnAgentLoop):
         return await super().run(sampling_params, **kwargs | {"raw_prompt": messages})
 
     async def _best_draft(self, sampling_params: dict[str, Any], columns: dict[str, Any]) -> str:
-        """The text of the draft of the highest finite reward, the first of several or of none."""
+        """Sample drafts; return the text of the first with the highest reward, nan and ±inf counting as lowest."""
         sample = super().run
         drafts = await asyncio.gather(*(sample(sampling_params, **columns) for _ in range(self.options.drafts)))
         rewards = await asyncio.gather(*(self._reward(draft, columns) for draft in drafts))
@@ -67,7 +67,7 @@ class IGRPO(SingleTurnAgentLoop):
         return self.tokenizer.decode(best.response_ids, skip_special_tokens=True)
 
     async def _reward(self, draft: AgentLoopOutput, columns: dict[str, Any]) -> float:
-        """From one of verl's reward workers, which are named actors."""
+        """Ask one of verl's reward workers, which are named actors, for a draft's reward."""
         prompt, response = torch.tensor([draft.prompt_ids]), torch.tensor([draft.response_ids])
         input_ids = torch.cat([prompt, response], dim=1)
         tensors = {
@@ -89,11 +89,11 @@ class IGRPO(SingleTurnAgentLoop):
     def _with_draft(self, raw_prompt: list[dict[str, Any]], draft: str) -> list[dict[str, Any]]:
         *earlier, last = raw_prompt
         if not isinstance(last["content"], str):
-            raise ValueError("igrpo: prompts with images, videos or audio are not covered; use single_turn_agent")
+            raise ValueError("igrpo: prompts with images, videos or audio are not supported; use single_turn_agent")
         return [*earlier, last | {"content": self.options.with_draft(last["content"], draft)}]
 
     def _cap_text_prompt_length(self, prompt_ids: list[int]) -> list[int]:
-        """verl cuts the beginning of a long prompt off, where the question is."""
+        """Refuse a long prompt, of which verl would cut off the beginning."""
         if len(prompt_ids) > self.prompt_length:
             raise ValueError(
                 f"igrpo: a prompt has {len(prompt_ids)} tokens, with its draft if it has one already, more than "

@@ -1,4 +1,4 @@
-"""The options of iGRPO's agent loop, and the settings of verl that it needs."""
+"""Options of iGRPO's agent loop, and a check of the settings of verl that it needs."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class DraftOptions:
             )
 
     def with_draft(self, prompt: str, draft: str) -> str:
-        """A message with a draft in it."""
+        """Fill a prompt and a draft into the template."""
         return self.template.format(prompt=prompt, draft=draft)
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> DraftOptions:
-        """From an entry of the file of agent loops.
+        """Read an entry of the file of agent loops.
 
         Raises:
             NTHRConfigError: an unknown option or a bad value.
@@ -60,7 +60,7 @@ class DraftOptions:
 
 
 def _places(template: Any) -> set[tuple[str, str | None, str | None]]:
-    """Name, format and conversion of what stands between braces; empty for what is not a template."""
+    """Parse the braces into (name, format, conversion); empty if ``template`` is not a template."""
     try:
         return {(name, *rest) for _, name, *rest in Formatter().parse(template) if name is not None}
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Loss terms on the driver: before the actor's update, say which rows they are about."""
+"""Loss terms on the driver: before the actor's update, mark the rows that they apply to."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def update_actor(
     batch: KVBatchMeta,
     metrics: dict[str, Any],
 ) -> KVBatchMeta:
-    """verl's update of the actor on a batch that asks for loss terms.
+    """Run verl's update of the actor on a batch that asks for loss terms.
 
-    A response is preserved if the mean of its base advantage is at least 0. The estimators of this package leave that
-    in ``returns``, since their ``advantages`` are after token weights, and a weight of 0 makes −0 of a penalty; verl's
-    own leave it in ``advantages``.
+    A response is preserved if the mean of its base advantage is at least 0. The estimators of this package keep it in
+    ``returns``, because ``advantages`` have token weights, and a weight of 0 turns a penalty into −0; verl's own keep
+    it in ``advantages``.
 
     Raises:
         RuntimeError: the workers added no term.
@@ -56,7 +56,7 @@ def update_actor(
     try:
         output = verl_update(batch, metrics=metrics)
     finally:
-        # extra info stays with the batch: a later pass is not to see it
+        # extra info stays with the batch, and a later pass must not see it
         del batch.extra_info[LOSS_TERMS]
     if "actor/positive_nll_loss" not in metrics and "actor/llds_loss" not in metrics:
         raise RuntimeError(

@@ -1,7 +1,7 @@
-"""Loss terms inside a worker: verl's loss of each micro-batch, plus what the micro-batch adds to the terms.
+"""Loss terms inside a worker: verl's loss of each micro-batch plus the micro-batch's part of the terms.
 
-A function in verl's registry of policy losses would not do. It replaces the base loss, is told neither which responses
-are correct nor how many tokens a term is to be divided by, and its metrics are averaged, not summed.
+A function in verl's registry of policy losses could not do this: it replaces the base loss, learns neither which
+responses are correct nor the number of tokens to divide a term by, and its metrics are averaged, not summed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def train_batch(
     data: TensorDict,
     loss_function: LossFunction,
 ) -> dict[str, Any]:
-    """verl's step on a mini-batch, with terms added to its loss; a collective of the data-parallel ranks."""
+    """Run verl's update on a mini-batch with terms added to its loss; a collective of the data-parallel ranks."""
     counts = MiniBatchCounts.over_ranks(data, engine.get_data_parallel_group())
 
     def with_terms(
@@ -55,13 +55,13 @@ def train_batch(
         loss, metrics = wrapped(*args, **kwargs)
         return add_terms(loss, metrics, kwargs["model_output"], kwargs["data"], terms, counts)
 
-    # a proxy, for verl 0.9.0's Megatron engine looks for the actor's configuration in its loss function
+    # a proxy, because verl 0.9.0's Megatron engine looks for the actor's configuration in its loss function
     return verl_batch(data, loss_function=wrapt.FunctionWrapper(loss_function, with_terms))
 
 
 @dataclass(frozen=True)
 class MiniBatchCounts:
-    """What the terms of a mini-batch are divided by, the same on every rank."""
+    """Denominators of the terms of a mini-batch, the same on every rank."""
 
     correct_tokens: int
     """Tokens of correct responses."""
@@ -96,7 +96,7 @@ def add_terms(
     terms: LossTerms,
     counts: MiniBatchCounts,
 ) -> tuple[Tensor, dict[str, Any]]:
-    """The loss of a micro-batch with the terms added, and its metrics with the terms before their coefficients.
+    """Add the terms to a micro-batch's loss, and their values before the coefficients to its metrics.
 
     As in verl, a micro-batch gives its part of a mean over the mini-batch times the number of data-parallel ranks: the
     parts add up over micro-batches, and ranks are averaged.
@@ -124,5 +124,5 @@ def add_terms(
 
 
 def _padded(data: TensorDict, *names: str) -> TensorDict:
-    """Columns [B, L], with 0 in place of what jagged ones lack."""
+    """Pad columns to [B, L] with 0."""
     return data.select(*names).to_padded_tensor()

@@ -1,6 +1,6 @@
-"""Before the first step: can every worker do what this package will ask of it?
+"""Check before the first step that every worker can do its part.
 
-A worker where verl has not loaded the plugin, or where another plugin has replaced what it changes, would train without
+A worker where verl has not loaded the plugin, or where another plugin has replaced its changes, would train without
 scores or loss terms.
 """
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 PLUGIN = "verl_nthr.integration.plugin"
 TIME_LIMIT = 300.0
-"""Seconds that the workers have to answer."""
+"""Seconds within which the workers must answer."""
 
 PATCHED_METHODS = ("prepare_model_inputs", "prepare_model_outputs", "forward_step", "forward_backward_batch")
-"""Methods of an engine that the recording of a pass stands in for, or that call those."""
+"""Methods of an engine that the recording of a pass replaces, or that call those."""
 
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker says of itself."""
+    """Answer of a worker."""
 
     problem: str | None
-    """Why it cannot do its part."""
+    """Reason why it cannot do its part."""
 
     warnings: tuple[str, ...] = ()
-    """What may be in the way."""
+    """Possible obstacles."""
 
 
 def around_step_once(
@@ -57,7 +57,7 @@ def around_step_once(
 
 
 def needed_methods(trainer: PPOTrainer) -> list[str]:
-    """Methods of ``verl.workers.engine.base.BaseEngine`` that have to be this package's for a run."""
+    """List the methods of ``verl.workers.engine.base.BaseEngine`` that must be this package's in a run."""
     estimator = estimator_of(trainer.config)
     terms = LossTerms.from_config(trainer.config.actor_rollout_ref.actor.policy_loss)
     scored = ["infer_batch"] if estimator is not None and estimator.is_scored else []
@@ -65,12 +65,12 @@ def needed_methods(trainer: PPOTrainer) -> list[str]:
 
 
 def check_workers(workers: Sequence[Any], methods: list[str]) -> None:
-    """Ask Ray actors whether they can do their part, all at once, and warn of what may be in the way.
+    """Ask Ray actors whether they can do their part, all at once, and warn of possible obstacles.
 
-    A worker that does not answer, as one without this package, is warned of: the first step will tell.
+    A worker that does not answer, such as one without this package, only gets a warning: the first step will tell.
 
     Raises:
-        RuntimeError: one cannot; the message says which, why, and the way out.
+        RuntimeError: one cannot; the message names its rank, the reason and the fix.
     """
     import ray
 
@@ -96,19 +96,17 @@ def check_workers(workers: Sequence[Any], methods: list[str]) -> None:
 
 
 def inspect_worker(worker: Any, methods: list[str]) -> WorkerReport:
-    """Runs inside a worker: has verl loaded the plugin there, and what has become of ``methods`` and of the engine?"""
+    """Check the plugin, ``methods`` and the engine inside a worker."""
     if PLUGIN not in sys.modules:
         return WorkerReport(f"runs without verl-nthr's plugin: {_why_not_loaded()}")
     engine = engine_of(worker)
     if engine is None:
-        return WorkerReport(None, ("it has no actor with an engine that could be looked at",))
+        return WorkerReport(None, ("its engine cannot be checked: no actor with an engine was found",))
     said: list[str] = []
     for method in methods:
         found = other_function(type(engine), method)
         if found is not None and found.startswith("verl."):
-            return WorkerReport(
-                f"runs {found} as verl has it: the plugin does not fit the verl that is installed there"
-            )
+            return WorkerReport(f"runs verl's own {found}: the plugin does not fit the verl that is installed there")
         if found is not None:
             said.append(
                 f"{method} of its engine is {found}, another package's, which has to call what it replaced; if the "
@@ -126,7 +124,7 @@ def inspect_worker(worker: Any, methods: list[str]) -> WorkerReport:
 
 
 def engine_of(worker: Any) -> BaseEngine | None:
-    """The actor's engine of a worker of ``verl.workers.engine_workers`` (0.9), alone or among colocated ones."""
+    """Find the actor's engine in a worker of ``verl.workers.engine_workers`` (0.9), alone or among colocated ones."""
     for candidate in (worker, *getattr(worker, "worker_dict", {}).values()):
         engine = getattr(getattr(candidate, "actor", None), "engine", None)
         if engine is not None:
@@ -135,7 +133,7 @@ def engine_of(worker: Any) -> BaseEngine | None:
 
 
 def other_function(engine: type[BaseEngine], method: str) -> str | None:
-    """The full name of an engine's method where it is neither this package's nor, as far as one can see, calls it."""
+    """Name an engine's method in full, or None if it is this package's or visibly calls it."""
     function = next(vars(base)[method] for base in engine.__mro__ if method in vars(base))
     if any(wrapper.__module__.startswith("verl_nthr.") for wrapper in wrappers(function)):
         return None
@@ -143,7 +141,7 @@ def other_function(engine: type[BaseEngine], method: str) -> str | None:
 
 
 def overridden(engine: type[BaseEngine]) -> list[str]:
-    """A warning if a class outside of verl overrides what the recording of a pass stands in for."""
+    """List a warning for each class outside of verl that overrides :data:`PATCHED_METHODS`."""
     return [
         f"{base.__module__}.{base.__qualname__}, another package's engine, overrides {', '.join(names)}, through which "
         "scores are recorded; it has to do there what verl's engine does"
@@ -161,4 +159,4 @@ def _why_not_loaded() -> str:
         importlib.import_module(PLUGIN)
     except Exception as error:  # noqa: BLE001 - verl hides it, whatever it is
         return f"verl could not load it ({type(error).__name__}: {error}); repair that environment"
-    return "it is there but not installed, so that verl finds no entry point; pip install it where Ray's workers run"
+    return "it is importable but not installed, so verl finds no entry point; pip install it where Ray's workers run"
