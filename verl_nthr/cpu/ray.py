@@ -21,7 +21,7 @@ def starts_cluster(address: str | None, temp_dir: str | None) -> bool:
     return find_bootstrap_address(temp_dir) is None
 
 
-def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def around_init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Around ``ray.init`` (ray 2.60.0): give the counts that verl's default of 8 GPUs needs.
 
     verl places each training process on one GPU and three CPUs, starts some more small actors, and refuses to start

@@ -34,7 +34,7 @@ class Probes:
 _probes = Probes()
 
 
-def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def around_init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``verl.trainer.ppo.v1.replay_buffer.ReplayBuffer.__init__`` (verl 0.9.1): poll every 0.1 s.
 
     verl's default of 2 s, which cannot be configured, is longer than a whole step of a small model on a CPU.
@@ -44,13 +44,15 @@ def init(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, A
     wrapped(*args, **kwargs)
 
 
-async def init_workers(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+async def around_init_agent_loop_workers(
+    wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     """Around ``AgentLoopManager._init_agent_loop_workers`` (verl 0.9.1): remember the actors."""
     await wrapped(*args, **kwargs)
     _probes.actors += instance.agent_loop_workers
 
 
-def wait_for_next_poll(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+def around_wait_for_next_poll(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
     """Around ``ReplayBuffer._wait_for_next_poll`` (verl 0.9.1), which waits without end for a dead actor."""
     _probes.check()
     return wrapped(*args, **kwargs)

@@ -120,14 +120,14 @@ def _owner_alive(session: Path) -> bool:
         return False
 
 
-def create(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def around_create(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``multiprocessing.shared_memory.SharedMemory.__init__``: record what is created."""
     wrapped(*args, **kwargs)
     if kwargs.get("create", args[1] if len(args) > 1 else False):
         record(instance.name)
 
 
-def create_semaphore(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def around_create_semaphore(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``multiprocessing.synchronize.SemLock.__init__``: record named semaphores."""
     wrapped(*args, **kwargs)
     name = instance._semlock.name

