@@ -44,8 +44,8 @@ LOGIT_NOISE = 2.0
 """Standard deviation of the logits of tokens that are not meant."""
 SHARED, OWN = 0.7, 0.5
 """Scale of the part of the hidden states that a group has in common, and of that which each token has alone."""
-LOWEST_PEAK, HIGHEST_PEAK = 3.5, 11.0
-"""Pull towards the meant token, uniform: from hesitation between many tokens to 1 − π of about 1e-7."""
+PEAKS = (3.5, 11.0)
+"""Lowest and highest pull towards the meant token: from hesitation between many tokens to 1 − π of about 1e-7."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,14 @@ def main() -> int:
     """Run the benchmark; 0 if everything went well, else 1 with the reason on standard error."""
     parser = report.make_parser(__doc__)
     parser.add_argument("--seeds", type=positive_int, default=5, metavar="N", help="seeds 0 to N - 1 (%(default)s)")
+    parser.add_argument(
+        "--peaks",
+        type=float,
+        nargs=2,
+        default=PEAKS,
+        metavar=("LOW", "HIGH"),
+        help="pull towards the meant token; 8 10 makes nearly every token near-certain (%(default)s)",
+    )
     parser.add_argument("--quick", action="store_true", help="small batches and one seed")
     return report.run(measure, parser.parse_args())
 
@@ -110,7 +118,7 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     to_float32: dict[Choice, list[Tensor]] = {choice: [] for choice in choices if choice.model != "float32"}
     selected = []
     for seed in range(seeds):
-        responses = draw_responses(seed, **size)
+        responses = draw_responses(seed, tuple(args.peaks), **size)
         expected = {
             (model, vocabulary): reference(responses.rounded(dtype), vocabulary)
             for (model, dtype), vocabulary in itertools.product(MODELS.items(), VOCABULARIES)
@@ -137,11 +145,14 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     return result
 
 
-def draw_responses(seed: int, *, groups: int, rollouts: int, response: int, hidden: int, vocabulary: int) -> Responses:
+def draw_responses(
+    seed: int, peaks: tuple[float, float], *, groups: int, rollouts: int, response: int, hidden: int, vocabulary: int
+) -> Responses:
     """Draw responses: each position means a token of its group's pool, and the token is sampled from the softmax.
 
     Args:
         seed: of everything.
+        peaks: as :data:`PEAKS`.
         groups: G.
         rollouts: responses per group; half of them are correct.
         response: tokens of the longest response; lengths are uniform from a half of it.
@@ -157,7 +168,7 @@ def draw_responses(seed: int, *, groups: int, rollouts: int, response: int, hidd
     of_group = group[of_response]
     pools = torch.randint(vocabulary, (groups, response), generator=rng)
     meant = pools[of_group, torch.randint(response, of_group.shape, generator=rng)]
-    pull = LOWEST_PEAK + (HIGHEST_PEAK - LOWEST_PEAK) * torch.rand(len(meant), 1, generator=rng)
+    pull = peaks[0] + (peaks[1] - peaks[0]) * torch.rand(len(meant), 1, generator=rng)
     shared = torch.randn(groups, hidden, generator=rng)[of_group]
     own = torch.randn(len(meant), hidden, generator=rng)
     states = SHARED * shared + OWN * own + pull * unembedding[meant] / (scale * hidden**0.5)
