@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -164,6 +165,8 @@ class NTHRStep:
 
     def run(self, batch: Batch, number: int = 0, token_dump_dir: Path | None = None) -> Tensor:
         """Run verl's pass and everything that NTHR adds to the step: scores [B, response length], jagged."""
+        from verl.protocol import DataProto
+        from verl.trainer.config import AlgoConfig
         from verl.trainer.ppo.v1 import trainer_base
 
         from verl_nthr.integration.driver import trainer as overrides
@@ -195,15 +198,15 @@ class NTHRStep:
         def advantage(meta: BatchMeta, metrics: dict[str, Any]) -> BatchMeta:
             padded = torch.nn.utils.rnn.pad_sequence(rewards, batch_first=True)
             mask = torch.nn.utils.rnn.pad_sequence(masks, batch_first=True)
-            tensors = {"advantages": padded, "token_level_rewards": padded, "response_mask": mask}
-            trainer_base.compute_advantage_for_multi_trajectories(SimpleNamespace(batch=tensors))
+            data = DataProto.from_dict(
+                tensors={"token_level_rewards": padded, "response_mask": mask},
+                non_tensors={"uid": np.array([str(group) for group in batch.group], dtype=object)},
+            )
+            trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys=meta.keys, config=AlgoConfig())
             return meta
 
         start = time.perf_counter()
-        with (
-            mock.patch.dict(sys.modules, transfer_queue=_queue(meta, columns)),
-            mock.patch.object(trainer_base, "compute_advantage_for_multi_trajectories", lambda data, **_: data),
-        ):
+        with mock.patch.dict(sys.modules, transfer_queue=_queue(meta, columns)):
             overrides.compute_advantage(
                 advantage, trainer, overrides.compute_old_log_prob(worker, trainer, meta, {}), {}
             )

@@ -87,7 +87,7 @@ def test_it_is_the_grpo_of_verl_with_a_virtual_response():
 def test_a_reward_above_the_best_is_refused():
     batch = group_rewards([[Response(True, 1.0), Response(False, -1.0)]])
     message = (
-        r"^algorithm\.nthr\.ngrpo\.max_reward=0\.5, but a response has the reward 1: "
+        r"^algorithm\.ngrpo\.max_reward=0\.5, but a response has the reward 1: "
         "set it to the best reward that a response can get$"
     )
     with pytest.raises(ValueError, match=message):
