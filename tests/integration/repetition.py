@@ -114,7 +114,9 @@ def check_weights_alike(answers: Answers, others: Answers, rng: torch.Generator)
         AssertionError: they do not.
     """
     (scores, anchors), (their_scores, their_anchors) = by_row(answers), by_row(others)
-    candidates, anchored = (~scores.isnan()).nonzero()[:, 0], (~anchors.isnan()).nonzero()[:, 0]
+    candidates = (~scores.isnan()).nonzero()[:, 0]
+    # a lone correct response has no influence on others
+    anchored = (~anchors.isnan() & (anchors != 0)).nonzero()[:, 0]
     largest, close = scores[candidates].abs().max(), 0
     for i, place in enumerate(candidates[torch.randperm(len(candidates), generator=rng)[:20]]):
         # τ is β times the mean of a correct response
