@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench_accuracy import MODELS, Choice, Responses, decide, distance, draw_responses, reference, summary
+from bench_accuracy import MODELS, PEAKS, Choice, Responses, decide, distance, draw_responses, reference, summary
 from soak import state_of, trend
 from verl_nthr import NTHRResult
 
@@ -52,7 +52,7 @@ def test_the_scaling(tmp_path: Path) -> None:
 
 def test_the_accuracy(tmp_path: Path) -> None:
     result = result_of("bench_accuracy.py", tmp_path / "accuracy.json", "--quick")
-    assert len(result["choices"]) == 2 * 3 * (2 + 3)
+    assert len(result["choices"]) == 2 * 3 * (2 + 4) + 4
     exact = [row["max_error"] for row in result["choices"] if (row["model"], row["products"]) == ("float32", "float32")]
     assert max(exact) < 1e-5
 
@@ -99,12 +99,12 @@ def errors(responses: Responses, *choice: str) -> float:
 
 @pytest.mark.parametrize("vocabulary", ["response", "full"])
 def test_fewer_bits_of_products_or_of_the_model_are_further_from_the_reference(vocabulary: str) -> None:
-    responses = draw_responses(0, groups=2, rollouts=4, response=6, hidden=16, vocabulary=64)
+    responses = draw_responses(0, PEAKS, groups=2, rollouts=4, response=6, hidden=16, vocabulary=64)
     for log_z in ("verl's logit", "own logit", "logsumexp"):
         float32, tf32, bf16 = (errors(responses, "float32", vocabulary, p, log_z) for p in ("float32", "tf32", "bf16"))
         assert float32 < 1e-5 < tf32 < bf16 < 0.1, log_z
     half = responses.rounded(MODELS["bfloat16"])
-    assert errors(half, "bfloat16", vocabulary, "float32", "logsumexp") < 1e-5
+    assert errors(half, "bfloat16", vocabulary, "float32", "recomputed") < 1e-5
     assert 1e-4 < errors(half, "bfloat16", vocabulary, "float32", "verl's logit") < 0.1
 
 
@@ -117,7 +117,8 @@ def test_errors_are_parts_of_the_groups_largest_score() -> None:
     vars(expected).update(scores=scores, selected=torch.tensor([False, True, False, False]))
     found = torch.tensor([12.0, -20.0, 1.0, 2.2]), torch.tensor([True, True, False, True])
     assert summary([distance(*found, expected, responses)]) == pytest.approx(
-        {"max_error": 0.1, "rms_error": (2 * 0.1**2 / 4) ** 0.5, "changed_selections": 0.5}, rel=1e-5
+        {"max_error": 0.1, "rms_error": (2 * 0.1**2 / 4) ** 0.5, "changed_selections": 0.5, "changed_at_beta_0": 0.0},
+        rel=1e-5,
     )
 
 
