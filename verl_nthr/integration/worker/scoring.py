@@ -151,11 +151,20 @@ class ScoringPass:
             anchor_includes_self=request.anchor_includes_self,
             length_normalised=request.length_normalised,
         )
-        slot_scores = torch.zeros(len(self.slots), device=self.device).index_copy_(0, slot, found.scores)
+        slot_scores = errors.attempt(self._by_slot, slot, found.scores)
+        errors.raise_together(self.device)
         grid.sum_over_response(slot_scores)
+        columns = errors.attempt(self._columns, slot_scores, found.anchors)
+        errors.raise_together(self.device)
+        return columns
+
+    def _by_slot(self, slot: Tensor, scores: Tensor) -> Tensor:
+        return torch.zeros(len(self.slots), device=self.device).index_copy_(0, slot, scores)
+
+    def _columns(self, slot_scores: Tensor, anchors: Tensor) -> dict[str, Tensor]:
         response = self.data[RESPONSE]
         row_anchor = torch.full(response.shape, torch.nan)
-        row_anchor[response >= 0] = found.anchors.cpu()[response[response >= 0]]
+        row_anchor[response >= 0] = anchors.cpu()[response[response >= 0]]
         return {SCORE: self.slots.scatter(slot_scores, torch.nan), ANCHOR: row_anchor}
 
     def _verified_features(self, rows: LMHeadRows, evidence: Tensor, log_sums: Tensor) -> tuple[Any, ...]:
