@@ -8,7 +8,7 @@ from typing import Any
 
 
 def record(**changes: Any) -> dict[str, Any]:
-    """A wrong response of three tokens, the first of them spared; ``changes`` replace entries."""
+    """A wrong response of three tokens, the first of them eased; ``changes`` replace entries."""
     return {
         "schema": 2,
         "step": 7,
@@ -32,19 +32,19 @@ def record(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def right(**changes: Any) -> dict[str, Any]:
-    """A right response of the same group."""
+def correct_record(**changes: Any) -> dict[str, Any]:
+    """A correct response of the same group."""
     return record(
         **{"response_index": 1, "reward": 1.0, "correct": True, "advantage": 0.75, "weights": [1.0] * 3} | changes
     )
 
 
 def group(uid: str, correct: int, size: int = 4, **changes: Any) -> list[dict[str, Any]]:
-    """``size`` responses to a prompt of their own, of which the first ``correct`` are right."""
+    """``size`` responses to a prompt of their own, of which the first ``correct`` are correct."""
     common = {"uid": uid, "prompt": f"What is {uid}?"} | changes
     if not 0 < correct < size:
         common |= {"tau": None, "eta": None, "scores": [None] * 3, "weights": [1.0] * 3}
-    return [(right if i < correct else record)(**common | {"response_index": i}) for i in range(size)]
+    return [(correct_record if i < correct else record)(**common | {"response_index": i}) for i in range(size)]
 
 
 def write_dump(path: Path, *records: dict[str, Any]) -> Path:

@@ -15,13 +15,13 @@ DRAWN = "#cards .t"
 
 
 def example(dump: Path) -> str:
-    """The link of the mixed group of the first step that has most spared tokens."""
+    """The link of the mixed group of the first step that has most eased tokens."""
     step, file = next(iter(dumped_steps(dump).items()))
 
-    def spared(group: Group) -> int:
-        return sum(response.spared(i) for response in group.responses for i in range(len(response.tokens)))
+    def eased(group: Group) -> int:
+        return sum(response.eased(i) for response in group.responses for i in range(len(response.tokens)))
 
-    return f"group={step}/{max(read_step(file), key=spared).uid}"
+    return f"group={step}/{max(read_step(file), key=eased).uid}"
 
 
 def take(tab: Tab, page: Path, group: str, images: Path) -> None:

@@ -30,13 +30,13 @@ def test_groups_cards_and_colours(tab: Tab, small: Path) -> None:
     expect(tab.page.locator("#cards .t")).to_have_count(12)
     assert tab.text("#count") == "4 of 6 groups, 16 responses"
     assert where(tab) == ("Step 7 · group 1 of 4", "What is ash?")
-    assert tab.texts("#facts li") == ["2 of 4 right", "τ = 1", "η = 0.5", "2 of 6 tokens of wrong answers spared"]
-    assert tab.texts(".card h3") == ["✗ wrong#2", "✗ wrong#3", "✓ right#0", "✓ right#1"]
-    assert tab.text(".card p") == "reward 0 advantage −0.751 of 3 tokens spared"
+    assert tab.texts("#facts li") == ["2 of 4 correct", "τ = 1", "η = 0.5", "2 of 6 tokens of wrong responses eased"]
+    assert tab.texts(".card h3") == ["✗ wrong#2", "✗ wrong#3", "✓ correct#0", "✓ correct#1"]
+    assert tab.text(".card p") == "reward 0 advantage −0.751 of 3 tokens eased"
     assert tab.texts(".card:first-child .t") == ["so", " ", "3"]
     classes = tab.evaluate("Array.from(document.querySelectorAll('.card:first-child .t'), (e) => e.className)")
-    assert classes == ["t above spared", "t below", "t below"]
-    # τ = 1; distances 1.5, 0.5, 4 of both wrong answers: the 95th percentile of six by lower rank is 4
+    assert classes == ["t above eased", "t below", "t below"]
+    # τ = 1; distances 1.5, 0.5, 4 of both wrong responses: the 95th percentile of six by lower rank is 4
     strengths = tab.evaluate(
         "Array.from(document.querySelectorAll('.card:first-child .t'), (e) => e.style.getPropertyValue('--s'))"
     )
@@ -45,9 +45,9 @@ def test_groups_cards_and_colours(tab: Tab, small: Path) -> None:
         "Array.from(document.querySelectorAll('.card:first-child .t'), (e) => getComputedStyle(e).backgroundColor)"
     )
     assert len(set(colours)) == 3
-    assert tab.texts(".card.right .above, .card.right .below") == []
+    assert tab.texts(".card.correct .above, .card.correct .below") == []
     tab.choose("both", True)
-    assert len(tab.texts(".card.right .above, .card.right .below")) == 6
+    assert len(tab.texts(".card.correct .above, .card.correct .below")) == 6
 
 
 def test_pointing_and_focus_show_the_numbers(tab: Tab, small: Path) -> None:
@@ -55,7 +55,7 @@ def test_pointing_and_focus_show_the_numbers(tab: Tab, small: Path) -> None:
     tab.wait_for("#cards .t")
     tab.page.hover(".card:first-child .t")
     numbers = "“so”id11position1 of 3score2.5score − τ1.5weight0.5log-prob−0.25entropy0.125"
-    assert tab.text("#tip") == f"{numbers}spared: its penalty is multiplied by 0.5"
+    assert tab.text("#tip") == f"{numbers}eased: its penalty is multiplied by 0.5"
     assert not tab.evaluate("document.querySelector('#tip').hidden")
     tab.page.hover("h1")
     assert tab.evaluate("document.querySelector('#tip').hidden")
@@ -77,21 +77,21 @@ def test_filters(tab: Tab, small: Path) -> None:
     assert where(tab) == ("Step 8 · group 1 of 1", "What is cedar?")
     assert "not mixed: NTHR changes nothing here" in tab.texts("#facts li")
     assert tab.evaluate("document.querySelector('#scale').hidden")
-    tab.choose("groups", "right")
+    tab.choose("groups", "correct")
     assert tab.text("#count") == "0 of 6 groups, 0 responses"
     assert tab.evaluate("!document.querySelector('#nothing').hidden && document.querySelector('#group').hidden")
     tab.choose("groups", "mixed")
-    tab.choose("answers", "right")
-    assert tab.texts(".card h3") == ["✓ right#0"]
+    tab.choose("responses", "correct")
+    assert tab.texts(".card h3") == ["✓ correct#0"]
     assert "3 responses hidden by the filters" in tab.texts("#facts li")
-    tab.choose("answers", "wrong")
+    tab.choose("responses", "wrong")
     assert tab.texts(".card h3") == ["✗ wrong#1", "✗ wrong#2", "✗ wrong#3"]
-    tab.choose("spared", True)
+    tab.choose("eased", True)
     assert tab.texts(".card h3") == ["✗ wrong#2", "✗ wrong#3"]
     tab.choose("step", "all")
     tab.choose("order", "hard")
     assert [row.strip() for row in tab.texts(".row b")] == ["ash", "ash", "birch", "birch"]
-    assert tab.texts(".row span")[0] == "step 81/4 right2 spared"
+    assert tab.texts(".row span")[0] == "step 81/4 correct2 eased"
 
 
 def test_search(tab: Tab, small: Path) -> None:
@@ -165,11 +165,11 @@ def test_themes(tab: Tab, small: Path) -> None:
 
 
 def test_links(tab: Tab, small: Path) -> None:
-    tab.open(small, "#groups=all&group=8/cedar&response=2&answers=wrong&theme=dark")
+    tab.open(small, "#groups=all&group=8/cedar&response=2&responses=wrong&theme=dark")
     tab.wait_for(".chosen")
     assert where(tab) == ("Step 8 · group 5 of 5", "What is cedar?")
     assert tab.text(".chosen h3") == "✗ wrong#2"
-    kept = {"groups": "all", "group": "8/cedar", "response": "2", "answers": "wrong", "theme": "dark"}
+    kept = {"groups": "all", "group": "8/cedar", "response": "2", "responses": "wrong", "theme": "dark"}
     assert address(tab) == kept
     tab.press("k", "v")
     kept |= {"group": "8/birch", "view": "summary"}

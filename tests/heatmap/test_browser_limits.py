@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.families import failures
 from tests.heatmap.browser import CHROMIUM, Tab
-from tests.heatmap.records import HOSTILE, group, record, right, write_dump
+from tests.heatmap.records import HOSTILE, correct_record, group, record, write_dump
 from verl_nthr.heatmap.page import write_heatmap
 from verl_nthr.text import printable
 
@@ -42,7 +42,7 @@ CONTRAST = """(selector, background) => {
 def check_hostile(tab: Tab, folder: Path, hostile: str) -> None:
     """Assert that a page full of ``hostile`` shows it everywhere as text."""
     changes = {"prompt": hostile, "uid": hostile, "tokens": [hostile, " ", "3"], "response": hostile}
-    dump = write_dump(folder / "7.jsonl", record(**changes), right(**changes))
+    dump = write_dump(folder / "7.jsonl", record(**changes), correct_record(**changes))
     write_heatmap([dump], folder / "page.html", f"page {hostile}")
     tab.open(folder / "page.html")
     tab.wait_for("#cards .t")
@@ -114,19 +114,19 @@ def test_a_long_response_is_drawn_as_far_as_it_is_read(tab: Tab, tmp_path: Path)
         "weights": [1.0] * length,
     }
     late = [0.0] * 15_000 + [9.0] + [0.0] * 4999
-    spared = [1.0] * 15_000 + [0.5] + [1.0] * 4999
-    records = [record(**long | {"scores": late, "weights": spared, "response_index": i}) for i in range(2)]
+    eased = [1.0] * 15_000 + [0.5] + [1.0] * 4999
+    records = [record(**long | {"scores": late, "weights": eased, "response_index": i}) for i in range(2)]
     write_heatmap(
-        [write_dump(tmp_path / "1.jsonl", *records, right(**long | {"response_index": 2}))],
+        [write_dump(tmp_path / "1.jsonl", *records, correct_record(**long | {"response_index": 2}))],
         tmp_path / "page.html",
         "Long",
     )
     tab.open(tmp_path / "page.html")
     tab.wait_for("#cards .t")
     assert tab.evaluate(ELEMENTS) < 8000
-    assert "more tokens" in tab.text(".answer button")
+    assert "more tokens" in tab.text(".text button")
     drawn = tab.evaluate("document.querySelectorAll('.card:first-child .t').length")
-    tab.evaluate("const answer = document.querySelector('.answer'); answer.scrollTop = answer.scrollHeight; null")
+    tab.evaluate("const text = document.querySelector('.text'); text.scrollTop = text.scrollHeight; null")
     tab.page.locator(".card:first-child .t").nth(drawn).wait_for(state="attached")
     tab.press("s")
     assert "position15,001 of 20,000" in tab.text("#tip")
@@ -135,7 +135,7 @@ def test_a_long_response_is_drawn_as_far_as_it_is_read(tab: Tab, tmp_path: Path)
 
 def test_text_stands_out_in_both_themes(tab: Tab, small: Path) -> None:
     pairs = [("#cards .above", ".card"), ("#cards .below", ".card"), ("#facts", "body"), (".card p", ".card")]
-    pairs += [(".wrong h3 b", ".card"), (".right h3 b", ".card"), (".row em", "#finder")]
+    pairs += [(".wrong h3 b", ".card"), (".correct h3 b", ".card"), (".row em", "#finder")]
     contrasts = {}
     for theme in ("light", "dark"):
         tab.open(small, f"#theme={theme}")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.heatmap.records import record, right
+from tests.heatmap.records import correct_record, record
 from verl_nthr.heatmap.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, charts, linear_axis, logarithmic_axis
 from verl_nthr.heatmap.columns import Vocabulary, step_of
 from verl_nthr.heatmap.summary import summarise
@@ -43,12 +43,12 @@ def test_logarithmic_axis(heights: list[float], levels: list[float]) -> None:
 
 def test_bars_and_labels_of_a_dump() -> None:
     vocabulary = Vocabulary()
-    group = Group("g", [parse_response(json.dumps(entry), "x") for entry in (record(), right())])
+    group = Group("g", [parse_response(json.dumps(entry), "x") for entry in (record(), correct_record())])
     wrong, _, position, entropy, training = charts(summarise([step_of(7, [group], vocabulary)], vocabulary.texts))
     assert [bar.hint for bar in position.bars] == [
-        "0 % to 10 %: 1 of 1 tokens spared, 100.0 %",
-        "30 % to 40 %: 0 of 1 tokens spared, 0.0 %",
-        "60 % to 70 %: 0 of 1 tokens spared, 0.0 %",
+        "0 % to 10 %: 1 of 1 tokens eased, 100.0 %",
+        "30 % to 40 %: 0 of 1 tokens eased, 0.0 %",
+        "60 % to 70 %: 0 of 1 tokens eased, 0.0 %",
     ]
     inner_width, inner_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     assert [bar.x for bar in position.bars] == pytest.approx([LEFT + inner_width * tenth for tenth in (0, 0.3, 0.6)])
@@ -58,12 +58,12 @@ def test_bars_and_labels_of_a_dump() -> None:
     assert position.y_ticks[-1].at == TOP
     assert [bar.tone for bar in wrong.bars] == ["below", "below", "above"]
     assert "τ" in [tick.text for tick in wrong.x_ticks]
-    assert (training.line, training.bars[0].hint) == (True, "step 7: 1 of 3 tokens spared, 33.3 %")
+    assert (training.line, training.bars[0].hint) == (True, "step 7: 1 of 3 tokens eased, 33.3 %")
     assert entropy.x_ticks[0].text == "0.12"
 
 
 def test_nothing_to_draw() -> None:
     vocabulary = Vocabulary()
-    group = Group("g", [parse_response(json.dumps(right()), "x")])
+    group = Group("g", [parse_response(json.dumps(correct_record()), "x")])
     drawn = charts(summarise([step_of(7, [group], vocabulary)], vocabulary.texts))
     assert all(not chart.bars for chart in drawn)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.heatmap.records import record, right, write_dump
+from tests.heatmap.records import correct_record, record, write_dump
 from verl_nthr.cli.main import main
 
 
@@ -16,7 +16,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tokens").mkdir()
     for step in (2, 10):
-        write_dump(tmp_path / "tokens" / f"{step}.jsonl", record(step=step), right(step=step))
+        write_dump(tmp_path / "tokens" / f"{step}.jsonl", record(step=step), correct_record(step=step))
     return tmp_path
 
 
@@ -28,7 +28,7 @@ def test_table_and_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     rows = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in cells}
     assert rows["responses"] == ["4"]
     assert rows["steps"] == ["2"]
-    assert rows["of them spared"] == ["2  (33.3 %)"]
+    assert rows["of them eased"] == ["2  (33.3 %)"]
     assert rows["'so'"] == ["2", "2", "100.0 %"]
     assert printed.out.endswith("page: tokens.html\n")
     assert "<title>Token scores of tokens</title>" in (folder / "tokens.html").read_text(encoding="utf-8")
@@ -38,11 +38,11 @@ def test_json_steps_title_and_out(folder: Path, capsys: pytest.CaptureFixture[st
     arguments = ["heatmap", "tokens", "--steps", "1,3-10", "--json", "--title", "a < b", "--out", "pages/x.html"]
     assert main(arguments) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["steps"] == [{"tokens": 3, "spared": 1, "share": 1 / 3, "step": 10}]
+    assert summary["steps"] == [{"tokens": 3, "eased": 1, "share": 1 / 3, "step": 10}]
     assert (summary["responses"], summary["groups"], summary["mixed_groups"]) == (2, 1, 1)
-    assert summary["selected_fraction"] == 1 / 3
-    assert summary["most_spared"] == [{"tokens": 1, "spared": 1, "share": 1.0, "text": "so"}]
-    assert set(summary["histograms"]) == {"wrong", "right"}
+    assert summary["eased_fraction"] == 1 / 3
+    assert summary["most_eased"] == [{"tokens": 1, "eased": 1, "share": 1.0, "text": "so"}]
+    assert set(summary["histograms"]) == {"wrong", "correct"}
     assert [len(summary[name]) for name in ("by_position", "by_entropy")] == [10, 10]
     assert "<title>a &lt; b</title>" in (folder / "pages" / "x.html").read_text(encoding="utf-8")
 
@@ -51,7 +51,7 @@ def test_what_cannot_be_read_or_written_ends_with_one_message_and_no_page(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "empty.jsonl").touch()
-    (folder / "cut.jsonl").write_text(json.dumps(record()) + "\n" + json.dumps(right())[:50], encoding="utf-8")
+    (folder / "cut.jsonl").write_text(json.dumps(record()) + "\n" + json.dumps(correct_record())[:50], encoding="utf-8")
     (folder / "binary.jsonl").write_bytes(b"\x00\x01")
     before = sorted(folder.rglob("*"))
     failures = []

@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 
-from tests.heatmap.records import record, right
+from tests.heatmap.records import correct_record, record
 from verl_nthr.heatmap.columns import Vocabulary, step_of
 from verl_nthr.heatmap.encoding import encode_step, encode_vocabulary, pack, saturation
 from verl_nthr.heatmap.token_dump import Group, parse_response
@@ -35,7 +35,7 @@ def test_columns_keep_four_digits() -> None:
         **dict(zip(("scores", "weights", "log_probs", "entropies"), values, strict=True)),
     )
     vocabulary = Vocabulary()
-    group = group_of(wrong, right())
+    group = group_of(wrong, correct_record())
     total = length + 3
     tokens = step_of(7, [group], vocabulary).tokens
     raw = zlib.decompress(base64.b64decode(pack(tokens)))
@@ -47,19 +47,19 @@ def test_columns_keep_four_digits() -> None:
             assert math.isnan(found) if value is None else found == pytest.approx(value, rel=1.3e-4)
     flags = words[5 * total :]
     assert [flag & 1 for flag in flags] == [*mask, 1, 1, 1]
-    assert [bool(flag & 2) for flag in flags[:length]] == [group.responses[0].spared(i) for i in range(length)]
+    assert [bool(flag & 2) for flag in flags[:length]] == [group.responses[0].eased(i) for i in range(length)]
     assert 0 < sum(bool(flag & 2) for flag in flags) < length
 
 
 def test_facts_of_groups_and_responses() -> None:
-    group = group_of(record(response="so3"), right())
+    group = group_of(record(response="so3"), correct_record())
     vocabulary = Vocabulary()
     encoded = encode_step(7, [group], step_of(7, [group], vocabulary).tokens)
     (facts,) = encoded["groups"]
     responses = facts.pop("responses")
     assert facts == {"uid": "g", "prompt": "1+1=?", "tau": 1.0, "eta": 0.5, "mixed": True, "saturation": 1.5}
     assert responses[0] == {
-        "index": 0, "reward": 0.0, "right": False, "advantage": -0.75, "length": 3, "trained": 3, "spared": 1,
+        "index": 0, "reward": 0.0, "correct": False, "advantage": -0.75, "length": 3, "trained": 3, "eased": 1,
         "text": "so3",
     }  # fmt: skip
     assert "text" not in responses[1], "its tokens spell it"
@@ -71,7 +71,7 @@ def test_colours_are_full_at_the_95th_percentile_of_wrong_answers() -> None:
         return saturation(group_of(*entries))
 
     # τ = 1; distances 1.5, 0.5, 4: by lower rank the 95th percentile of three is the second
-    assert of(record(), right(scores=[900.0, 0.0, 0.0])) == 1.5
-    assert of(record(mask=[1, 0, 0]), right()) == 1.5
-    assert of(record(tau=None), right()) == 2.5
-    assert of(right()) == 0.0
+    assert of(record(), correct_record(scores=[900.0, 0.0, 0.0])) == 1.5
+    assert of(record(mask=[1, 0, 0]), correct_record()) == 1.5
+    assert of(record(tau=None), correct_record()) == 2.5
+    assert of(correct_record()) == 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.families import wrong_refusals
-from tests.heatmap.records import record, right, write_dump
+from tests.heatmap.records import correct_record, record, write_dump
 from verl_nthr.errors import InputError
 from verl_nthr.heatmap.inputs import find_dumps, read_steps
 
@@ -15,7 +15,7 @@ from verl_nthr.heatmap.inputs import find_dumps, read_steps
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for step in (9, 10, 2):
-        write_dump(tmp_path / f"{step}.jsonl", record(step=step), right(step=step))
+        write_dump(tmp_path / f"{step}.jsonl", record(step=step), correct_record(step=step))
     return tmp_path
 
 

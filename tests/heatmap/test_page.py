@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.families import failures
-from tests.heatmap.records import HOSTILE, record, right, write_dump
+from tests.heatmap.records import HOSTILE, correct_record, record, write_dump
 from verl_nthr.errors import InputError
 from verl_nthr.heatmap.page import write_heatmap
 from verl_nthr.text import printable
@@ -51,7 +51,7 @@ def page_of(tmp_path: Path, *records: dict[str, Any], title: str = "title") -> s
 def test_no_element_comes_from_the_text(tmp_path: Path) -> None:
     def page(text: str) -> Elements:
         wrong = record(prompt=text, response=text, tokens=[text, " ", "3"], uid=text)
-        return Elements(page_of(tmp_path, wrong, right(prompt=text, uid=text), title=text))
+        return Elements(page_of(tmp_path, wrong, correct_record(prompt=text, uid=text), title=text))
 
     harmless = page("harmless")
 
@@ -70,7 +70,7 @@ def test_no_element_comes_from_the_text(tmp_path: Path) -> None:
 
 
 def test_nothing_is_loaded_and_only_the_pages_own_script_runs(tmp_path: Path) -> None:
-    page = page_of(tmp_path, record(), right())
+    page = page_of(tmp_path, record(), correct_record())
     elements = Elements(page)
     assert {tag for tag, _ in elements.found}.isdisjoint({"link", "img", "iframe", "object", "base"})
     names = {name for _, attributes in elements.found for name in attributes}
@@ -87,7 +87,7 @@ def test_nothing_is_loaded_and_only_the_pages_own_script_runs(tmp_path: Path) ->
 
 
 def test_steps_are_in_order_and_numbers_are_strict_json(tmp_path: Path) -> None:
-    files = [write_dump(tmp_path / f"{step}.jsonl", record(step=step), right(step=step)) for step in (10, 9)]
+    files = [write_dump(tmp_path / f"{step}.jsonl", record(step=step), correct_record(step=step)) for step in (10, 9)]
     summary = write_heatmap(files, tmp_path / "deep" / "page.html", "title")
     elements = Elements((tmp_path / "deep" / "page.html").read_text(encoding="utf-8"))
     assert [step["step"] for step in elements.data["steps"]] == [9, 10]
@@ -96,7 +96,7 @@ def test_steps_are_in_order_and_numbers_are_strict_json(tmp_path: Path) -> None:
 
 
 def test_a_broken_dump_leaves_the_page_as_it_was(tmp_path: Path) -> None:
-    page_of(tmp_path, record(), right(), title="earlier")
+    page_of(tmp_path, record(), correct_record(), title="earlier")
     before = (tmp_path / "page.html").read_text(encoding="utf-8")
     (tmp_path / "8.jsonl").write_text(json.dumps(record(step=8))[:-20], encoding="utf-8")
     with pytest.raises(InputError, match=r"8\.jsonl:1 is no JSON"):
@@ -111,5 +111,5 @@ def test_a_page_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path, monke
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="disk full"):
-        page_of(tmp_path, record(), right())
+        page_of(tmp_path, record(), correct_record())
     assert [path.name for path in tmp_path.iterdir()] == ["7.jsonl"]

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.families import wrong_refusals
-from tests.heatmap.records import record, right, write_dump
+from tests.heatmap.records import correct_record, record, write_dump
 from verl_nthr.errors import InputError
 from verl_nthr.heatmap.token_dump import dumped_steps, parse_response, read_step
 
 
 def test_groups_and_values(tmp_path: Path) -> None:
-    path = write_dump(tmp_path / "7.jsonl", right(), record(), record(uid="other", tau=None, eta=None))
+    path = write_dump(tmp_path / "7.jsonl", correct_record(), record(), record(uid="other", tau=None, eta=None))
     first, second = read_step(path)
     assert (first.uid, first.mixed, second.uid, second.mixed) == ("g", True, "other", False)
     wrong, correct = first.responses
@@ -23,15 +23,15 @@ def test_groups_and_values(tmp_path: Path) -> None:
     assert wrong.scores == [2.5, 0.5, -3.0]
     assert wrong.tau == 1.0
     assert second.responses[0].tau is None
-    assert [wrong.spared(i) for i in range(3)] == [True, False, False]
-    assert [correct.spared(i) for i in range(3)] == [False, False, False]
+    assert [wrong.eased(i) for i in range(3)] == [True, False, False]
+    assert [correct.eased(i) for i in range(3)] == [False, False, False]
 
 
 def test_spared_without_a_threshold_and_with_factor_one() -> None:
     everything = parse_response(json.dumps(record(tau=None, weights=[0.5, 0.5, 1.0], mask=[1, 0, 1])), "x")
-    assert [everything.spared(i) for i in range(3)] == [True, False, False]
+    assert [everything.eased(i) for i in range(3)] == [True, False, False]
     factor_one = parse_response(json.dumps(record(eta=1.0, weights=[1.0, 1.0, 1.0])), "x")
-    assert [factor_one.spared(i) for i in range(3)] == [True, False, False]
+    assert [factor_one.eased(i) for i in range(3)] == [True, False, False]
 
 
 def test_every_key_is_needed() -> None:
@@ -84,7 +84,7 @@ def test_line_numbers_several_steps_twice_and_other_encodings(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"7\.jsonl:2 has no 'schema'"):
         read_step(path)
     with pytest.raises(InputError, match="several steps: 7, 8"):
-        read_step(write_dump(path, record(), right(step=8)))
+        read_step(write_dump(path, record(), correct_record(step=8)))
     with pytest.raises(InputError, match=r"7\.jsonl:2: response 0 of g is twice"):
         read_step(write_dump(path, record(), record()))
     path.write_bytes(b'\xff\xfe{"schema"')

@@ -102,11 +102,11 @@ class Axis:
 def charts(summary: Summary) -> list[Chart]:
     """All charts of the page, in their order."""
     return [
-        _histogram("Scores in wrong answers", summary.histograms["wrong"]),
-        _histogram("Scores in right answers, for comparison", summary.histograms["right"]),
-        _by_bin("Spared by position in the response", "position in the response", summary.by_position, _percent),
+        _histogram("Scores in wrong responses", summary.histograms["wrong"]),
+        _histogram("Scores in correct responses, for comparison", summary.histograms["correct"]),
+        _by_bin("Eased by position in the response", "position in the response", summary.by_position, _percent),
         _by_bin(
-            "Spared by entropy",
+            "Eased by entropy",
             "entropy in nats, as many tokens a bar",
             summary.by_entropy,
             _two_digits,
@@ -154,14 +154,14 @@ def _by_bin(title: str, x_label: str, bins: list[BinShare], write: Callable[[flo
     edges = [*(entry.low for entry in bins), bins[-1].high] if bins else []
     every = math.ceil(len(edges) / MOST_TICKS)
     ticks = [(index / len(bins), write(edge)) for index, edge in enumerate(edges) if index % every == 0]
-    return _chart(title, x_label, "share spared", values, ticks, linear_axis)
+    return _chart(title, x_label, "share eased", values, ticks, linear_axis)
 
 
 def _by_step(steps: list[StepShare]) -> Chart:
     values = [Value(entry.share, f"step {entry.step}: {_counts(entry)}") for entry in steps]
     every = math.ceil(len(steps) / MOST_TICKS)
     ticks = [((index + 0.5) / len(steps), str(entry.step)) for index, entry in enumerate(steps) if index % every == 0]
-    return _chart("Spared in training", "training step", "share spared", values, ticks, linear_axis, line=True)
+    return _chart("Eased in training", "training step", "share eased", values, ticks, linear_axis, line=True)
 
 
 def _chart(
@@ -201,7 +201,7 @@ def _two_digits(value: float) -> str:
 
 
 def _counts(share: Share) -> str:
-    return f"{share.spared:,} of {share.tokens:,} tokens spared, {percent(share.share)}"
+    return f"{share.eased:,} of {share.tokens:,} tokens eased, {percent(share.share)}"
 
 
 def _range(entry: Bin) -> str:

@@ -61,19 +61,19 @@ class TokenColumns:
     trained: NDArray[np.bool_]
     """Whether the model is trained on the token."""
 
-    right: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
     """Whether the response is correct."""
 
     mixed: NDArray[np.bool_]
-    """Whether the group has right and wrong answers."""
+    """Whether the group has correct and wrong responses."""
 
-    spared: NDArray[np.bool_]
+    eased: NDArray[np.bool_]
     """Whether the token's penalty is reduced."""
 
     @property
     def penalised(self) -> NDArray[np.bool_]:
-        """Tokens that could be spared: trained on, of wrong answers in mixed groups."""
-        return self.trained & self.mixed & ~self.right
+        """Tokens that could be eased: trained on, of wrong responses in mixed groups."""
+        return self.trained & self.mixed & ~self.correct
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Step:
     """Number of groups."""
 
     mixed_groups: int
-    """Number of groups with right and wrong answers."""
+    """Number of groups with correct and wrong responses."""
 
     responses: int
     """Number of responses."""
@@ -122,9 +122,9 @@ def columns_of(response: Response, mixed: bool, vocabulary: Vocabulary) -> Token
         margin=np.array(margin, np.float32),
         position=(np.arange(length) * POSITIONS // max(length, 1)).astype(np.uint8),
         trained=np.array(response.mask, np.bool_),
-        right=np.full(length, response.correct),
+        correct=np.full(length, response.correct),
         mixed=np.full(length, mixed),
-        spared=np.array([*map(response.spared, range(length))], np.bool_),
+        eased=np.array([*map(response.eased, range(length))], np.bool_),
     )
 
 

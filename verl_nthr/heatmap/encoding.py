@@ -15,7 +15,7 @@ from verl_nthr.heatmap.token_dump import Group, Response
 from verl_nthr.text import printable
 
 SATURATION_QUANTILE = 0.95
-TRAINED, SPARED = 1, 2
+TRAINED, EASED = 1, 2
 DROPPED_BITS = 11
 
 
@@ -45,16 +45,16 @@ def pack(tokens: TokenColumns) -> str:
     """Base64 of zlib of five 32-bit little-endian columns and one of bytes.
 
     They are: number in the vocabulary (uint32); score, weight, log-prob and entropy (float32 rounded to 12 bits after
-    the point, four significant digits, which halves what zlib leaves of them); :data:`TRAINED` | :data:`SPARED`.
+    the point, four significant digits, which halves what zlib leaves of them); :data:`TRAINED` | :data:`EASED`.
     """
-    flags = tokens.trained * np.uint8(TRAINED) | tokens.spared * np.uint8(SPARED)
+    flags = tokens.trained * np.uint8(TRAINED) | tokens.eased * np.uint8(EASED)
     numbers = (tokens.score, tokens.weight, tokens.log_prob, tokens.entropy)
     columns = [tokens.token.astype("<u4").tobytes(), *(_rounded(column).tobytes() for column in numbers)]
     return base64.b64encode(zlib.compress(b"".join([*columns, flags.tobytes()]))).decode("ascii")
 
 
 def saturation(group: Group) -> float:
-    """Distance from the threshold at which colours are full: the 95th percentile over the group's wrong answers."""
+    """Distance from the threshold at which colours are full: the 95th percentile over the group's wrong responses."""
     distances = [
         abs(score - (response.tau or 0.0))
         for response in group.responses
@@ -82,11 +82,11 @@ def _encode_response(response: Response) -> dict[str, Any]:
     encoded = {
         "index": response.response_index,
         "reward": response.reward,
-        "right": response.correct,
+        "correct": response.correct,
         "advantage": response.advantage,
         "length": len(response.tokens),
         "trained": sum(response.mask),
-        "spared": sum(map(response.spared, range(len(response.tokens)))),
+        "eased": sum(map(response.eased, range(len(response.tokens)))),
     }
     if response.response != "".join(response.tokens):
         encoded["text"] = printable(response.response)

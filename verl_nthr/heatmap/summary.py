@@ -1,4 +1,4 @@
-"""Statistics of a token dump: spared tokens by string, position, score, entropy and training step."""
+"""Statistics of a token dump: eased tokens by string, position, score, entropy and training step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from verl_nthr.heatmap.columns import POSITIONS, Step, TokenColumns, concatenate
 
-MOST_SPARED = 20
+MOST_EASED = 20
 ENTROPY_BINS = 10
 SCORE_BINS = 20
 SCORE_QUANTILE = 0.98
@@ -19,13 +19,13 @@ SCORE_QUANTILE = 0.98
 
 @dataclass(frozen=True)
 class Share:
-    """How many tokens of wrong answers in mixed groups there are, and how many of them are spared."""
+    """How many tokens of wrong responses in mixed groups there are, and how many of them are eased."""
 
     tokens: int
     """Tokens."""
 
-    spared: int
-    """Tokens spared."""
+    eased: int
+    """Tokens eased."""
 
     share: float | None
     """Their quotient; None without tokens."""
@@ -83,25 +83,25 @@ class Summary:
     """Number of prompt groups, each counted once per step."""
 
     mixed_groups: int
-    """Groups with right and wrong answers, where alone NTHR acts."""
+    """Groups with correct and wrong responses, where alone NTHR acts."""
 
     steps: list[StepShare]
     """Ascending."""
 
-    selected_tokens: int
-    """Tokens of wrong answers in mixed groups that are spared."""
+    eased_tokens: int
+    """Tokens of wrong responses in mixed groups that are eased."""
 
     candidate_tokens: int
-    """Tokens of wrong answers in mixed groups."""
+    """Tokens of wrong responses in mixed groups."""
 
-    selected_fraction: float | None
+    eased_fraction: float | None
     """Quotient of the two; None without a mixed group."""
 
-    most_spared: list[StringShare]
-    """The strings that are spared most often, at most :data:`MOST_SPARED`."""
+    most_eased: list[StringShare]
+    """The strings that are eased most often, at most :data:`MOST_EASED`."""
 
     histograms: dict[str, list[Bin]]
-    """Of s − τ in mixed groups: ``wrong`` and ``right`` answers, with the same bins."""
+    """Of s − τ in mixed groups: ``wrong`` and ``correct`` responses, with the same bins."""
 
     by_position: list[BinShare]
     """By tenths of the response."""
@@ -118,39 +118,39 @@ def summarise(steps: list[Step], texts: list[str]) -> Summary:
         texts: the string of each number in the vocabulary.
     """
     tokens = concatenate([step.tokens for step in steps])
-    total = _count(tokens.penalised, tokens.spared)
+    total = _count(tokens.penalised, tokens.eased)
     return Summary(
         responses=sum(step.responses for step in steps),
         groups=sum(step.groups for step in steps),
         mixed_groups=sum(step.mixed_groups for step in steps),
         steps=[
-            StepShare(*_count(step.tokens.penalised, step.tokens.spared), step.step)
+            StepShare(*_count(step.tokens.penalised, step.tokens.eased), step.step)
             for step in sorted(steps, key=lambda step: step.step)
         ],
-        selected_tokens=total[1],
+        eased_tokens=total[1],
         candidate_tokens=total[0],
-        selected_fraction=total[2],
-        most_spared=most_spared(tokens, texts),
+        eased_fraction=total[2],
+        most_eased=most_eased(tokens, texts),
         histograms=histograms(tokens),
         by_position=by_position(tokens),
         by_entropy=by_entropy(tokens),
     )
 
 
-def most_spared(tokens: TokenColumns, texts: list[str]) -> list[StringShare]:
-    """The strings spared most often; of equal ones first the one seen less often, then by the string."""
+def most_eased(tokens: TokenColumns, texts: list[str]) -> list[StringShare]:
+    """The strings eased most often; of equal ones first the one seen less often, then by the string."""
     seen = _by_text(tokens.token[tokens.penalised], texts)
-    spared = _by_text(tokens.token[tokens.penalised & tokens.spared], texts)
-    order = sorted(spared, key=lambda text: (-spared[text], seen[text], text))
-    return [StringShare(seen[text], spared[text], spared[text] / seen[text], text) for text in order[:MOST_SPARED]]
+    eased = _by_text(tokens.token[tokens.penalised & tokens.eased], texts)
+    order = sorted(eased, key=lambda text: (-eased[text], seen[text], text))
+    return [StringShare(seen[text], eased[text], eased[text] / seen[text], text) for text in order[:MOST_EASED]]
 
 
 def histograms(tokens: TokenColumns) -> dict[str, list[Bin]]:
-    """Equal bins around τ up to the 98th percentile of |s − τ| of wrong answers, and an open bin at either end."""
+    """Equal bins around τ up to the 98th percentile of |s − τ| of wrong responses, and an open bin at either end."""
     known = tokens.trained & tokens.mixed & ~np.isnan(tokens.margin)
-    wrong, right = tokens.margin[known & ~tokens.right], tokens.margin[known & tokens.right]
+    wrong, correct = tokens.margin[known & ~tokens.correct], tokens.margin[known & tokens.correct]
     if not len(wrong):
-        return {"wrong": [], "right": []}
+        return {"wrong": [], "correct": []}
     end = float(np.quantile(np.abs(wrong).astype(np.float64), SCORE_QUANTILE)) or 1.0
     edges = end * np.arange(-SCORE_BINS // 2, SCORE_BINS // 2 + 1) / (SCORE_BINS // 2)
     ends = [None, *edges.tolist(), None]
@@ -159,33 +159,33 @@ def histograms(tokens: TokenColumns) -> dict[str, list[Bin]]:
             Bin(low, high, int(count))
             for (low, high), count in zip(itertools.pairwise(ends), _bin_counts(values, edges), strict=True)
         ]
-        for name, values in (("wrong", wrong), ("right", right))
+        for name, values in (("wrong", wrong), ("correct", correct))
     }
 
 
 def by_position(tokens: TokenColumns) -> list[BinShare]:
-    """The share spared in each tenth of the response."""
+    """The share eased in each tenth of the response."""
     edges = [tenth / POSITIONS for tenth in range(POSITIONS + 1)]
     return [
-        BinShare(*_count(tokens.penalised & (tokens.position == tenth), tokens.spared), low, high)
+        BinShare(*_count(tokens.penalised & (tokens.position == tenth), tokens.eased), low, high)
         for tenth, (low, high) in enumerate(itertools.pairwise(edges))
     ]
 
 
 def by_entropy(tokens: TokenColumns) -> list[BinShare]:
-    """The share spared in each tenth of the tokens ordered by entropy; tokens without an entropy are left out."""
+    """The share eased in each tenth of the tokens ordered by entropy; tokens without an entropy are left out."""
     known = tokens.penalised & ~np.isnan(tokens.entropy)
-    entropy, spared = tokens.entropy[known], tokens.spared[known]
+    entropy, eased = tokens.entropy[known], tokens.eased[known]
     if not len(entropy):
         return []
     edges = np.unique(np.quantile(entropy.astype(np.float64), np.linspace(0, 1, ENTROPY_BINS + 1)))
     number = np.searchsorted(edges[1:-1], entropy, side="right")
     pairs = list(itertools.pairwise(edges.tolist())) or [(float(edges[0]), float(edges[0]))]
-    return [BinShare(*_count(number == index, spared), low, high) for index, (low, high) in enumerate(pairs)]
+    return [BinShare(*_count(number == index, eased), low, high) for index, (low, high) in enumerate(pairs)]
 
 
-def _count(tokens: NDArray[np.bool_], spared: NDArray[np.bool_]) -> tuple[int, int, float | None]:
-    number, of_them = int(tokens.sum()), int((tokens & spared).sum())
+def _count(tokens: NDArray[np.bool_], eased: NDArray[np.bool_]) -> tuple[int, int, float | None]:
+    number, of_them = int(tokens.sum()), int((tokens & eased).sum())
     return number, of_them, of_them / number if number else None
 
 

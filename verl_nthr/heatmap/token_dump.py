@@ -59,7 +59,7 @@ class Response(Record):
     """NTHR's s; None where it was not scored."""
 
     weights: list[Number]
-    """Factor of the advantage; with NTHR 1, or η on the tokens spared."""
+    """Factor of the advantage; with NTHR 1, or η on eased tokens."""
 
     reward: Number
     """Of the whole response."""
@@ -74,7 +74,7 @@ class Response(Record):
     """The group's threshold; None if the group is not mixed, or without a threshold (β = −∞)."""
 
     eta: Number | None
-    """The group's weight of spared tokens; None if the group is not mixed, or the weighting has no η."""
+    """The weight of the group's eased tokens; None if the group is not mixed, or the weighting has no η."""
 
     success_rate: Number
     """Fraction of the group's responses that are correct."""
@@ -87,7 +87,7 @@ class Response(Record):
                 raise ValueError(f"{name!r} has {entries} entries for {len(self.tokens)} tokens")
         return self
 
-    def spared(self, index: int) -> bool:
+    def eased(self, index: int) -> bool:
         """Whether the token's penalty is reduced."""
         if self.correct or not self.mask[index]:
             return False
@@ -107,7 +107,7 @@ class Group:
 
     @property
     def mixed(self) -> bool:
-        """Whether it has right and wrong answers, which is where NTHR has an effect."""
+        """Whether it has correct and wrong responses, which is where NTHR has an effect."""
         return len({response.correct for response in self.responses}) == 2
 
 

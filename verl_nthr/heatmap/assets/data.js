@@ -1,7 +1,7 @@
 "use strict";
 
 const TRAINED = 1;
-const SPARED = 2;
+const EASED = 2;
 
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
@@ -23,10 +23,10 @@ for (const step of data.steps) {
       response.start = start;
       start += response.length;
     }
-    group.right = group.responses.filter((response) => response.right).length;
-    group.rate = group.right / group.responses.length;
-    group.spared = group.responses.reduce((sum, response) => sum + response.spared, 0);
-    group.responses.sort((a, b) => a.right - b.right || a.index - b.index);
+    group.correct = group.responses.filter((response) => response.correct).length;
+    group.rate = group.correct / group.responses.length;
+    group.eased = group.responses.reduce((sum, response) => sum + response.eased, 0);
+    group.responses.sort((a, b) => a.correct - b.correct || a.index - b.index);
   }
 }
 

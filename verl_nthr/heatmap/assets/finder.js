@@ -4,12 +4,12 @@ const ROWS_BEYOND = 6;
 const GROUP_FILTERS = {
   all: () => true,
   mixed: (group) => group.mixed,
-  right: (group) => group.right === group.responses.length,
-  wrong: (group) => group.right === 0,
+  correct: (group) => group.correct === group.responses.length,
+  wrong: (group) => group.correct === 0,
 };
 const ORDERS = {
   dumped: () => 0,
-  spared: (a, b) => b.spared - a.spared,
+  eased: (a, b) => b.eased - a.eased,
   hard: (a, b) => a.rate - b.rate,
   easy: (a, b) => b.rate - a.rate,
 };
@@ -50,11 +50,11 @@ function pattern(query) {
 
 /** The responses of a group that pass the filters. */
 function passing(group) {
-  const { answers, spared } = fields;
+  const { responses, eased } = fields;
   return group.responses.filter(
     (response) =>
-      (answers.value === "all" || response.right === (answers.value === "right")) &&
-      (!spared.checked || response.spared > 0),
+      (responses.value === "all" || response.correct === (responses.value === "correct")) &&
+      (!eased.checked || response.eased > 0),
   );
 }
 
@@ -87,8 +87,8 @@ function makeRow(group, index) {
   const facts = make("span");
   const rate = make("i");
   rate.style.setProperty("--rate", `${100 * group.rate}%`);
-  facts.append(`step ${group.step.step}`, rate, `${group.right}/${group.responses.length} right`);
-  if (group.spared) facts.append(make("em", "", `${grouped(group.spared)} spared`));
+  facts.append(`step ${group.step.step}`, rate, `${group.correct}/${group.responses.length} correct`);
+  if (group.eased) facts.append(make("em", "", `${grouped(group.eased)} eased`));
   row.append(make("b", "", group.label || "∅"), facts);
   return row;
 }

@@ -39,13 +39,13 @@ async function show(group, responseIndex = null) {
 }
 
 function factsOf(group, responses) {
-  const facts = [`${group.right} of ${group.responses.length} right`];
+  const facts = [`${group.correct} of ${group.responses.length} correct`];
   if (group.mixed) {
-    const wrong = group.responses.filter((response) => !response.right);
+    const wrong = group.responses.filter((response) => !response.correct);
     const tokens = wrong.reduce((sum, response) => sum + response.trained, 0);
     facts.push(`τ = ${tauOf(group)}`);
     if (group.eta !== null) facts.push(`η = ${number(group.eta)}`);
-    facts.push(`${grouped(group.spared)} of ${counted(tokens, "token")} of wrong answers spared`);
+    facts.push(`${grouped(group.eased)} of ${counted(tokens, "token")} of wrong responses eased`);
   } else facts.push("not mixed: NTHR changes nothing here");
   const left = group.responses.length - responses.length;
   if (left) facts.push(`${counted(left, "response")} hidden by the filters`);
@@ -81,31 +81,31 @@ function fillMarked(element, text) {
 }
 
 function makeCard(group, response, columns) {
-  const verdict = response.right ? "right" : "wrong";
+  const verdict = response.correct ? "correct" : "wrong";
   const element = make("section", `card ${verdict}`);
   element.tabIndex = -1;
-  element.ariaLabel = `${verdict} answer ${response.index}`;
+  element.ariaLabel = `${verdict} response ${response.index}`;
   const head = make("h3");
-  head.append(make("b", "", `${response.right ? "✓" : "✗"} ${verdict}`), make("span", "", `#${response.index}`));
+  head.append(make("b", "", `${response.correct ? "✓" : "✗"} ${verdict}`), make("span", "", `#${response.index}`));
   const facts = make("p", "soft");
-  const spared = `${grouped(response.spared)} of ${counted(response.trained, "token")} spared`;
+  const eased = `${grouped(response.eased)} of ${counted(response.trained, "token")} eased`;
   facts.append(make("span", "", `reward ${number(response.reward)}`), " ");
   facts.append(make("span", "", `advantage ${signed(response.advantage)}`), make("br"));
   const weights = columns.weight.subarray(response.start, response.start + response.length);
   const kept = weights.every((weight) => weight === 1) ? "keeps its advantage" : "its tokens are weighted";
-  facts.append(response.right ? kept : spared);
-  const answer = make("div", "answer");
+  facts.append(response.correct ? kept : eased);
+  const text = make("div", "text");
   const more = make("button");
-  answer.append(more);
-  element.append(head, facts, answer);
+  text.append(more);
+  element.append(head, facts, text);
   if (response.text !== undefined) {
-    const decoded = make("div", "answer decoded");
+    const decoded = make("div", "text decoded");
     fillMarked(decoded, response.text);
     element.append(decoded);
   }
   const matches = state.query ? textOf(response, columns).matchAll(state.query) : [];
   const hits = Array.from(matches, (match) => [match.index, match.index + match[0].length]);
-  const card = { group, response, columns, element, answer, more, hits, drawn: 0, offset: 0 };
+  const card = { group, response, columns, element, text, more, hits, drawn: 0, offset: 0 };
   more.addEventListener("click", () => drawTokens(card, card.drawn + CHUNK));
   drawTokens(card, 0);
   return card;
@@ -133,12 +133,12 @@ function makeToken(card, index) {
   element.dataset.index = index;
   const trained = columns.flags[at] & TRAINED;
   const distance = columns.score[at] - (group.tau ?? 0);
-  if (trained && (!response.right || fields.both.checked) && !Number.isNaN(distance)) {
+  if (trained && (!response.correct || fields.both.checked) && !Number.isNaN(distance)) {
     element.classList.add(distance > 0 ? "above" : "below");
     const strength = group.saturation ? Math.min(1, Math.abs(distance) / group.saturation) : 0;
     element.style.setProperty("--s", strength.toFixed(3));
   }
-  if (columns.flags[at] & SPARED) element.classList.add("spared");
+  if (columns.flags[at] & EASED) element.classList.add("eased");
   if (!trained) element.classList.add("outside");
   if (takeHit(card, text.length)) element.classList.add("hit");
   return element;

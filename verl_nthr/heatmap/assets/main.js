@@ -1,6 +1,6 @@
 const THEMES = ["auto", "light", "dark"];
-const SELECTS = ["step", "groups", "answers", "order"];
-const CHECKS = ["spared", "both"];
+const SELECTS = ["step", "groups", "responses", "order"];
+const CHECKS = ["eased", "both"];
 
 function moveGroup(by) {
   const next = state.shown[state.shown.indexOf(state.group) + by];
@@ -62,8 +62,8 @@ const KEYS = {
   k: () => moveGroup(-1),
   n: () => moveResponse(1),
   p: () => moveResponse(-1),
-  s: () => moveSpared(1),
-  S: () => moveSpared(-1),
+  s: () => moveEased(1),
+  S: () => moveEased(-1),
   ArrowRight: () => moveToken(1),
   ArrowLeft: () => moveToken(-1),
   "]": () => moveStep(1),

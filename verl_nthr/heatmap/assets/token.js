@@ -9,13 +9,13 @@ function showTip({ card, element, index }) {
   const { group, response, columns } = card;
   const at = response.start + index;
   const token = columns.token[at];
-  const spared = columns.flags[at] & SPARED;
+  const weight = columns.weight[at];
   const values = {
     id: String(ids[token]),
     position: `${grouped(index + 1)} of ${grouped(response.length)}`,
     score: number(columns.score[at]),
     "score − τ": group.tau === null ? "–" : number(columns.score[at] - group.tau),
-    weight: number(columns.weight[at]),
+    weight: number(weight),
     "log-prob": number(columns.logProb[at]),
     entropy: number(columns.entropy[at]),
   };
@@ -23,7 +23,10 @@ function showTip({ card, element, index }) {
   for (const [name, value] of Object.entries(values)) facts.append(make("dt", "", name), make("dd", "", value));
   const tip = byId("tip");
   tip.replaceChildren(make("code", "", `“${onOneLine(texts[token])}”`), facts);
-  if (spared) tip.append(make("b", "", `spared: its penalty is multiplied by ${number(columns.weight[at])}`));
+  if (columns.flags[at] & EASED) {
+    const effect = group.eta === null && weight === 0 ? "zeroed" : "eased";
+    tip.append(make("b", "", `${effect}: its penalty is multiplied by ${number(weight)}`));
+  }
   if (!(columns.flags[at] & TRAINED)) tip.append(make("b", "", "not trained on"));
   tip.hidden = false;
   const box = element.getClientRects()[0];
@@ -49,7 +52,7 @@ function choose(card, focus = true) {
 function focusToken(card, index) {
   drawTokens(card, index + 1);
   choose(card, false);
-  card.answer.children[index].focus();
+  card.text.children[index].focus();
 }
 
 function moveResponse(by) {
@@ -66,7 +69,7 @@ function moveToken(by) {
   if (card && index >= 0 && index < card.response.length) focusToken(card, index);
 }
 
-function moveSpared(by) {
+function moveEased(by) {
   const here = tokenAt(document.activeElement);
   let at = Math.max(0, state.cards.indexOf(here?.card ?? state.chosen));
   let from = here ? here.index + by : null;
@@ -74,7 +77,7 @@ function moveSpared(by) {
     const { columns, response } = state.cards[at];
     let index = from ?? (by > 0 ? 0 : response.length - 1);
     for (; index >= 0 && index < response.length; index += by) {
-      if (columns.flags[response.start + index] & SPARED) return focusToken(state.cards[at], index);
+      if (columns.flags[response.start + index] & EASED) return focusToken(state.cards[at], index);
     }
   }
 }
