@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 DAPO_PROMPT = (
     "Solve the following math problem step by step. The last line of your response should be of the form Answer: "
@@ -37,10 +37,7 @@ TRAINING: dict[str, list[dict[str, Any]]] = {
     ],
     "dapo17k": [dapo_row("How many primes lie below 20?", "8"), dapo_row("Compute $17^2$.", "289")],
     "gsm8k": [
-        {
-            "question": "Ann bakes 600 rolls a day. How many in two days?",
-            "answer": "She bakes <<600*2=1200>>.\n#### 1,200",
-        },
+        {"question": "Ann bakes 600 rolls a day. How many in two days?", "answer": "<<600*2=1200>>\n#### 1,200"},
         {"question": "Tom has 3 pens and loses one. How many remain?", "answer": "3 - 1 = 2\n#### 2"},
     ],
 }
@@ -78,66 +75,39 @@ EVALUATION: dict[str, list[dict[str, Any]]] = {
 }
 """By set."""
 
-GOLDEN: dict[str, dict[str, Any]] = {
-    "math_levels": {
-        "data_source": "DigitalLearningGmbH/MATH-lighteval",
-        "question": r"What is $\frac12$ of $x$ if $x^2 = 9$ and $x > 0$?",
-        "ground_truth": r"\dfrac{3}{2}",
-        "extra_info": {"source": "math", "level": 4, "subject": "Algebra"},
-    },
-    "deepscaler": {
-        "data_source": "deepscaler",
-        "question": "Find the slope of $y = -4x$.",
-        "ground_truth": "-4",
-        "extra_info": {"source": "deepscaler", "level": None, "subject": None},
-    },
-    "dapo17k": {
-        "data_source": "math_dapo",
-        "question": "How many primes lie below 20?",
-        "ground_truth": "8",
-        "extra_info": {"source": "dapo17k", "level": None, "subject": None},
-    },
-    "gsm8k": {
-        "data_source": "gsm8k",
-        "question": "Ann bakes 600 rolls a day. How many in two days?",
-        "ground_truth": "1200",
-        "extra_info": {"source": "gsm8k", "level": None, "subject": None},
-    },
-    "aime24": {
-        "data_source": "aime24",
-        "question": "Find $5^2$.",
-        "ground_truth": "25",
-        "extra_info": {"source": "aime24", "level": None, "subject": None},
-    },
-    "amc23": {
-        "data_source": "amc23",
-        "question": "A train goes 27 miles an hour. How far does it go in one?",
-        "ground_truth": "27",
-        "extra_info": {"source": "amc23", "level": None, "subject": None},
-    },
-    "math500": {
-        "data_source": "HuggingFaceH4/MATH-500",
-        "question": r"Write $(0, 3)$ in polar coordinates $(r, \theta)$.",
-        "ground_truth": r"\left( 3, \frac{\pi}{2} \right)",
-        "extra_info": {"source": "math500", "level": 2, "subject": "Precalculus"},
-    },
-    "minerva": {
-        "data_source": "minerva",
-        "question": "A source radiates 2 watts. How many joules in 0.8 seconds?",
-        "ground_truth": "1.6",
-        "extra_info": {"source": "minerva", "level": None, "subject": None},
-    },
-    "olympiadbench": {
-        "data_source": "olympiadbench",
-        "question": "Let $S$ be the set of roots of $x^2 = 4$.\nFind all elements of $S$.",
-        "ground_truth": "-2, 2",
-        "extra_info": {"source": "olympiadbench", "level": None, "subject": "Combinatorics"},
-    },
-    "aime25": {
-        "data_source": "aime25",
-        "question": "How many days has June?",
-        "ground_truth": "30",
-        "extra_info": {"source": "aime25", "level": None, "subject": None},
-    },
+
+class Golden(NamedTuple):
+    """A row as verl reads it."""
+
+    data_source: str
+    question: str
+    ground_truth: str
+    source: str
+    level: int | None = None
+    subject: str | None = None
+
+
+GOLDEN = {
+    "math_levels": Golden(
+        "DigitalLearningGmbH/MATH-lighteval",
+        *(r"What is $\frac12$ of $x$ if $x^2 = 9$ and $x > 0$?", r"\dfrac{3}{2}", "math", 4, "Algebra"),
+    ),
+    "deepscaler": Golden("deepscaler", "Find the slope of $y = -4x$.", "-4", "deepscaler"),
+    "dapo17k": Golden("math_dapo", "How many primes lie below 20?", "8", "dapo17k"),
+    "gsm8k": Golden("gsm8k", "Ann bakes 600 rolls a day. How many in two days?", "1200", "gsm8k"),
+    "aime24": Golden("aime24", "Find $5^2$.", "25", "aime24"),
+    "amc23": Golden("amc23", "A train goes 27 miles an hour. How far does it go in one?", "27", "amc23"),
+    "math500": Golden(
+        "HuggingFaceH4/MATH-500",
+        r"Write $(0, 3)$ in polar coordinates $(r, \theta)$.",
+        *(r"\left( 3, \frac{\pi}{2} \right)", "math500", 2, "Precalculus"),
+    ),
+    "minerva": Golden("minerva", "A source radiates 2 watts. How many joules in 0.8 seconds?", "1.6", "minerva"),
+    "olympiadbench": Golden(
+        "olympiadbench",
+        "Let $S$ be the set of roots of $x^2 = 4$.\nFind all elements of $S$.",
+        *("-2, 2", "olympiadbench", None, "Combinatorics"),
+    ),
+    "aime25": Golden("aime25", "How many days has June?", "30", "aime25"),
 }
 """By script or set, what its first row becomes."""

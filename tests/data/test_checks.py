@@ -7,11 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from data.preparation.sets import DAPO17K, MATH
-from tests.data.commands import prepare, prepare_here, read_jsonl, read_rows, write_jsonl
+from tests.data.commands import prepare, read_jsonl, read_rows, write_jsonl
 from tests.data.rows import dapo_row, math_row
+from tests.families import failures
 
 SHARED = "a red fox walks at five miles an hour around the square lake twice"
 """Fourteen words."""
@@ -42,7 +40,7 @@ def prepare_planted(folder: Path, *options: object) -> tuple[dict[str, Any], lis
     source = write_jsonl(folder / "raw.jsonl", (dapo_row(problem, answer) for problem, answer, _ in PLANTED))
     against = write_jsonl(folder / "evaluation.jsonl", EVALUATION)
     files = ("--json", folder / "summary.json", "--rejects", folder / "rejects.jsonl")
-    prepare_here(DAPO17K, "--source", source, "--local_save_dir", folder, "--against", against, *files, *options)
+    prepare("dapo17k", "--source", source, "--local_save_dir", folder, "--against", against, *files, *options)
     (summary,) = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["files"].values()
     kept = [row["extra_info"]["index"] for row in read_rows(folder / "train.parquet")]
     return summary, read_jsonl(folder / "rejects.jsonl"), kept
@@ -64,26 +62,27 @@ def test_each_planted_row_is_dropped_for_its_reason(tmp_path: Path) -> None:
     assert (by_index[4]["problem"], by_index[4]["answer"]) == PLANTED[4][:2]
 
 
-@pytest.mark.parametrize(
-    ("option", "reasons"),
-    [
+def test_what_is_kept_is_counted(tmp_path: Path) -> None:
+    def check(case: tuple[str, set[str]]) -> None:
+        option, reasons = case
+        summary, _, kept = prepare_planted(tmp_path, option)
+        assert summary["found_but_kept"] == dict.fromkeys(reasons, 1)
+        assert not summary["dropped"].keys() & reasons
+        assert kept == [index for index, (_, _, reason) in enumerate(PLANTED) if reason is None or reason in reasons]
+
+    cases = [
         ("--keep-duplicates", {"duplicate", "other_answer"}),
         ("--keep-unparsable", {"unparsable"}),
         ("--keep-overlap", {"overlap_exact", "overlap_ngram"}),
-    ],
-)
-def test_what_is_kept_is_counted(option: str, reasons: set[str], tmp_path: Path) -> None:
-    summary, _, kept = prepare_planted(tmp_path, option)
-    assert summary["found_but_kept"] == dict.fromkeys(reasons, 1)
-    assert not summary["dropped"].keys() & reasons
-    assert kept == [index for index, (_, _, reason) in enumerate(PLANTED) if reason is None or reason in reasons]
+    ]
+    assert failures(check, cases) == []
 
 
-@pytest.mark.parametrize(("size", "found"), [(14, 1), (15, 0), (0, 0)])
-def test_the_size_of_ngrams(size: int, found: int, tmp_path: Path) -> None:
-    summary, _, _ = prepare_planted(tmp_path, "--ngram", size)
-    assert summary["dropped"].get("overlap_ngram", 0) == found
-    assert summary["dropped"]["overlap_exact"] == 1
+def test_the_size_of_ngrams(tmp_path: Path) -> None:
+    for size, found in ((14, 1), (15, 0), (0, 0)):
+        summary, _, _ = prepare_planted(tmp_path, "--ngram", size)
+        assert (size, summary["dropped"].get("overlap_ngram", 0)) == (size, found)
+        assert summary["dropped"]["overlap_exact"] == 1
 
 
 def test_against_a_folder_of_prepared_files(tmp_path: Path) -> None:
@@ -100,7 +99,7 @@ def test_levels_are_those_of_the_training_split(tmp_path: Path) -> None:
 
     def levels(*options: object) -> tuple[list[int | None], list[int | None]]:
         saved = ("--source", tmp_path / "raw", "--local_save_dir", tmp_path)
-        prepare_here(MATH, *saved, *options, levels=(3, 4, 5))
+        prepare("math_levels", *saved, *options)
         train, test = (read_rows(tmp_path / f"{split}.parquet") for split in ("train", "test"))
         return [row["extra_info"]["level"] for row in train], [row["extra_info"]["level"] for row in test]
 
@@ -113,7 +112,7 @@ def test_samples_are_drawn_by_the_seed(tmp_path: Path) -> None:
 
     def drawn(seed: int) -> list[int]:
         files = ("--rejects", tmp_path / "rejects.jsonl")
-        prepare_here(DAPO17K, "--source", source, "--local_save_dir", tmp_path, "--samples", 20, "--seed", seed, *files)
+        prepare("dapo17k", "--source", source, "--local_save_dir", tmp_path, "--samples", 20, "--seed", seed, *files)
         kept = [row["extra_info"]["index"] for row in read_rows(tmp_path / "train.parquet")]
         rejects = read_jsonl(tmp_path / "rejects.jsonl")
         assert {reject["reason"] for reject in rejects} == {"not_drawn"}

@@ -12,11 +12,12 @@ from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerBase
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
-from data.preparation.errors import DataError
 from data.preparation.writing import copy_to_hdfs
 from tests.data.commands import prepare, read_rows, write_jsonl
 from tests.data.rows import EVALUATION, GOLDEN, TRAINING
+from tests.families import failures
 from tests.toy import make_tokenizer
+from verl_nthr.errors import InputError
 
 BOXED = r"Please reason step by step, and put your final answer within \boxed{}."
 KEPT = {"math_levels": [0, 2]}
@@ -55,36 +56,41 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "verl"
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_the_golden_row(name: str, prepared: dict[str, Path], tokenizer: Any, cache: Path) -> None:
-    read = dataset([prepared[name]], tokenizer, cache)
-    golden, raw = GOLDEN[name], (TRAINING | EVALUATION)[name]
-    split = "train" if name in TRAINING else "test"
-    assert [row["extra_info"]["index"] for row in read.dataframe] == KEPT.get(name, list(range(len(raw))))
-    row = read[0]
-    assert row["data_source"] == golden["data_source"]
-    assert row["ability"] == "math"
-    assert row["reward_model"] == {"style": "rule", "ground_truth": golden["ground_truth"]}
-    question = {"role": "user", "content": golden["question"]}
-    assert row["raw_prompt"] == [{"role": "system", "content": BOXED}, question]
-    assert row["index"] == 0
-    expected = {"index": 0, "split": split, "problem": golden["question"]} | golden["extra_info"]
-    assert row["extra_info"] == expected
+def test_the_golden_rows(prepared: dict[str, Path], tokenizer: Any, cache: Path) -> None:
+    def check(name: str) -> None:
+        read = dataset([prepared[name]], tokenizer, cache)
+        golden, raw = GOLDEN[name], (TRAINING | EVALUATION)[name]
+        assert [row["extra_info"]["index"] for row in read.dataframe] == KEPT.get(name, list(range(len(raw))))
+        row = read[0]
+        assert (row["data_source"], row["ability"], row["index"]) == (golden.data_source, "math", 0)
+        assert row["reward_model"] == {"style": "rule", "ground_truth": golden.ground_truth}
+        question = {"role": "user", "content": golden.question}
+        assert row["raw_prompt"] == [{"role": "system", "content": BOXED}, question]
+        assert row["extra_info"] == {
+            "index": 0,
+            "split": "train" if name in TRAINING else "test",
+            "problem": golden.question,
+            "source": golden.source,
+            "level": golden.level,
+            "subject": golden.subject,
+        }
+
+    assert failures(check, GOLDEN) == []
 
 
 def test_verl_reads_all_files_as_one(prepared: dict[str, Path], tokenizer: Any, cache: Path) -> None:
     read = dataset(list(prepared.values()), tokenizer, cache)
     rows = sum(len(KEPT.get(name, raw)) for name, raw in (TRAINING | EVALUATION).items())
     assert len(read) == rows
-    assert {row["data_source"] for row in read.dataframe} == {golden["data_source"] for golden in GOLDEN.values()}
+    assert {row["data_source"] for row in read.dataframe} == {golden.data_source for golden in GOLDEN.values()}
 
 
-@pytest.mark.parametrize("template", ["qwen2.5-instruct", "llama-3.2", "deepseek-r1-distill"])
-def test_templates_without_a_system_message(template: str, tmp_path: Path) -> None:
+def test_templates_without_a_system_message(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "aime25.jsonl", EVALUATION["aime25"])
-    prepare("evaluation", "--sets=aime25", "--source", source, "--local_save_dir", tmp_path, "--template", template)
-    (row,) = read_rows(tmp_path / "aime25" / "test.parquet")
-    assert row["prompt"] == [{"role": "user", "content": f"How many days has June?\n{BOXED}"}]
+    for template in ("qwen2.5-instruct", "llama-3.2", "deepseek-r1-distill"):
+        prepare("evaluation", "--sets=aime25", "--source", source, "--local_save_dir", tmp_path, "--template", template)
+        (row,) = read_rows(tmp_path / "aime25" / "test.parquet")
+        assert row["prompt"] == [{"role": "user", "content": f"How many days has June?\n{BOXED}"}]
 
 
 def test_the_summary_counts_tokens_as_verl_does(tmp_path: Path, tokenizer: Any, cache: Path) -> None:
@@ -118,5 +124,5 @@ def test_copies_for_hdfs_keep_their_places(tmp_path: Path) -> None:
 
 def test_a_copy_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.system", lambda _: 1)
-    with pytest.raises(DataError, match=r"train\.parquet was written but not copied to --hdfs_dir hdfs://nowhere"):
+    with pytest.raises(InputError, match=r"train\.parquet was written but not copied to --hdfs_dir hdfs://nowhere"):
         copy_to_hdfs([tmp_path / "train.parquet"], tmp_path, "hdfs://nowhere")

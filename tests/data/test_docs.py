@@ -8,7 +8,7 @@ import pytest
 
 from data.preparation.selection import KEPT_BY
 from data.preparation.sets import DAPO17K, DEEPSCALER, EVALUATION, GSM8K, MATH
-from data.preparation.templates import BOXED, TEMPLATES
+from data.preparation.writing import BOXED, SYSTEM_MESSAGE
 from tests.data.commands import ROOT
 from tests.data.test_reward import VERLS_SCORER
 
@@ -51,7 +51,7 @@ def test_every_column_is_one_that_is_read() -> None:
 
 
 def test_every_template_and_reason() -> None:
-    assert [re.findall("`(.*?)`", row[0]) for row in rows("Templates")] == [[name] for name in TEMPLATES]
+    assert [re.findall("`(.*?)`", row[0]) for row in rows("Templates")] == [[name] for name in SYSTEM_MESSAGE]
     assert f'The instruction is "{BOXED}"' in PAGE
     reasons = {reason: row[2] for row in rows("Checks") for reason in re.findall(r"`(\w+)`", row[0])}
     assert {reason for reason, kept_by in reasons.items() if "--keep-" in kept_by} == KEPT_BY.keys()

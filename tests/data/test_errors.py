@@ -6,63 +6,50 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from data.preparation.errors import DataError
-from data.preparation.lengths import TokenCounter
+from data.preparation.summary import token_counter
 from tests.data.commands import SCRIPTS, refused, run, write_jsonl
 from tests.data.rows import EVALUATION, TRAINING
 from tests.families import failures
+from verl_nthr.errors import InputError
 
-
-def text_file(folder: Path, name: str, content: str) -> Path:
-    (folder / name).write_text(content, encoding="utf-8")
-    return folder / name
-
-
-GOOD_LINE = '{"problem": "What is 1 + 1?", "answer": "2"}\n'
-BAD_SOURCES: dict[str, tuple[Any, str]] = {
-    "nowhere": (lambda folder: folder / "none.jsonl", "does not exist"),
-    "type": (lambda folder: text_file(folder, "rows.csv", "a,b"), "unknown type; --source and --against take .parquet"),
-    "folder": (lambda folder: folder, "has no train.parquet or train.jsonl or train.json; give a file"),
-    "empty": (lambda folder: text_file(folder, "rows.jsonl", "\n"), "is empty; give another --source"),
-    "parquet": (lambda folder: text_file(folder, "rows.parquet", "{}"), "cannot be read as parquet"),
-    "line": (
-        lambda folder: text_file(folder, "rows.jsonl", '{"problem": "x", "answer": 1}\n{"a"'),
-        "rows.jsonl:2 is no",
-    ),
-    "no list": (lambda folder: text_file(folder, "rows.json", "{}"), "an object a line is named .jsonl"),
-    "no object": (lambda folder: text_file(folder, "rows.jsonl", "[]"), "rows.jsonl:1 is no JSON object"),
+BAD_SOURCES: dict[str, tuple[str, str, str]] = {
+    "nowhere": ("", "", "none.jsonl does not exist"),
+    "type": ("rows.csv", "a,b", "--source and --against take .parquet"),
+    "empty": ("rows.jsonl", "\n", "is empty; give another --source"),
+    "parquet": ("rows.parquet", "{}", "cannot be read as parquet"),
+    "line": ("rows.jsonl", '{"problem": "x", "answer": 1}\n{"a"', "rows.jsonl:2 is no"),
+    "no list": ("rows.json", "{}", "an object a line is named .jsonl"),
+    "no object": ("rows.jsonl", "[]", "rows.jsonl:1 is no JSON object"),
     "problem": (
-        lambda folder: write_jsonl(folder / "rows.jsonl", [{"text": "1", "answer": 1}]),
-        "no column for the problem of deepscaler: it has text, answer; name the one that holds it problem or question",
+        *("rows.jsonl", '{"text": "1", "answer": 1}'),
+        "for the problem of deepscaler: it has text, answer; name the one that holds it problem or question",
     ),
     "answer": (
-        lambda folder: write_jsonl(folder / "rows.jsonl", [{"problem": "1", "result": 1}]),
-        "no column for the answer of deepscaler: it has problem, result; name the one that holds it answer or Answer",
+        *("rows.jsonl", '{"problem": "1", "result": 1}'),
+        "for the answer of deepscaler: it has problem, result; name the one that holds it answer or Answer",
     ),
-    "nothing left": (
-        lambda folder: write_jsonl(folder / "rows.jsonl", [{"problem": "1", "answer": ""}]),
-        "nothing is left of the 1 rows",
-    ),
-    "saved": (
-        lambda folder: text_file(folder, "state.json", "{}").parent,
-        "is not a folder that datasets saved whole",
-    ),
+    "nothing left": ("rows.jsonl", '{"problem": "1", "answer": ""}', "nothing is left of the 1 rows"),
+    "folder": ("a/rows.jsonl", "", "has no train.parquet or train.jsonl or train.json; give a file"),
+    "saved": ("a/state.json", "{}", "is not a folder that datasets saved whole"),
 }
+"""By name a file, its content, and what is said; of a file in a folder, the folder is the source."""
 
 
 def test_bad_sources(tmp_path: Path) -> None:
     def check(case: str) -> None:
-        write, complaint = BAD_SOURCES[case]
-        folder, out = tmp_path / case / "raw", tmp_path / case / "out"
-        folder.mkdir(parents=True)
-        message = refused("deepscaler", "--source", write(folder), "--local_save_dir", out)
+        name, content, complaint = BAD_SOURCES[case]
+        source, out = tmp_path / case / (name or "none.jsonl"), tmp_path / case / "out"
+        if name:
+            source.parent.mkdir(parents=True)
+            source.write_text(content, encoding="utf-8")
+        given = source.parent if "/" in name else source
+        message = refused("deepscaler", "--source", given, "--local_save_dir", out)
         assert message.startswith("deepscaler.py: ")
         assert complaint in message
         assert not out.exists()
@@ -115,9 +102,9 @@ def test_bad_options(tmp_path: Path) -> None:
 
 
 def test_bad_tokenizers(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"--tokenizer {tmp_path} cannot be loaded"):
-        TokenCounter(str(tmp_path))
+    with pytest.raises(InputError, match=f"--tokenizer {tmp_path} cannot be loaded"):
+        token_counter(str(tmp_path))
     bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, unk_token="a")))
     bare.save_pretrained(tmp_path)
-    with pytest.raises(DataError, match=f"--tokenizer {tmp_path} has no chat template"):
-        TokenCounter(str(tmp_path))
+    with pytest.raises(InputError, match=f"--tokenizer {tmp_path} has no chat template"):
+        token_counter(str(tmp_path))

@@ -15,10 +15,11 @@ from omegaconf import OmegaConf
 from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.utils.reward_score import default_compute_score, math_verify
 
-from data.preparation.errors import DataError
-from data.preparation.verification import unverifiable
+from data.preparation.selection import verifiable
 from tests.data.commands import SCRIPTS
-from tests.data.rows import GOLDEN
+from tests.data.rows import GOLDEN, Golden
+from tests.families import failures
+from verl_nthr.errors import InputError
 
 WRONG = r"I think that it is $\boxed{123456}$."
 VERLS_SCORER = {
@@ -44,21 +45,18 @@ def boxed(answer: str) -> str:
     return rf"Let us see. So the answer is $\boxed{{{answer}}}$."
 
 
-def score(function: Callable[..., Any], golden: dict[str, Any], response: str) -> Any:
-    return function(
-        data_source=golden["data_source"],
-        solution_str=response,
-        ground_truth=golden["ground_truth"],
-        extra_info=golden["extra_info"],
-    )
+def score(function: Callable[..., Any], golden: Golden, response: str) -> Any:
+    return function(data_source=golden.data_source, solution_str=response, ground_truth=golden.ground_truth)
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_right_and_wrong_answers_of_every_set(name: str, reward: Callable[..., Any]) -> None:
-    golden = GOLDEN[name]
-    assert score(reward, golden, boxed(golden["ground_truth"])) == {"score": 1.0, "acc": 1.0}
-    assert score(reward, golden, WRONG) == {"score": 0.0, "acc": 0.0}
-    assert score(reward, golden, "I do not know.") == {"score": 0.0, "acc": 0.0}
+def test_right_and_wrong_answers_of_every_set(reward: Callable[..., Any]) -> None:
+    def check(name: str) -> None:
+        golden = GOLDEN[name]
+        assert score(reward, golden, boxed(golden.ground_truth)) == {"score": 1.0, "acc": 1.0}
+        assert score(reward, golden, WRONG) == {"score": 0.0, "acc": 0.0}
+        assert score(reward, golden, "I do not know.") == {"score": 0.0, "acc": 0.0}
+
+    assert failures(check, GOLDEN) == []
 
 
 RESPONSES = [
@@ -74,24 +72,27 @@ RESPONSES = [
 ]
 
 
-@pytest.mark.parametrize(("response", "truth"), RESPONSES)
-def test_it_is_the_scorer_of_verl(response: str, truth: str, reward: Callable[..., Any]) -> None:
-    expected = math_verify.compute_score(response, truth)
-    assert reward(data_source="", solution_str=response, ground_truth=truth) == {"score": expected, "acc": expected}
+def test_it_is_the_scorer_of_verl(reward: Callable[..., Any]) -> None:
+    def check(case: tuple[str, str]) -> None:
+        expected = math_verify.compute_score(*case)
+        found = reward(data_source="", solution_str=case[0], ground_truth=case[1])
+        assert found == {"score": expected, "acc": expected}
+
+    assert failures(check, RESPONSES) == []
 
 
 def test_an_answer_is_verifiable_if_it_scores_1_against_itself(reward: Callable[..., Any]) -> None:
-    verifiable = ["5", r"\frac12", r"\text{east}", "(1,2), (3,4)"]
-    answers = [*verifiable, "", r"\text{}", "}{", "???", r"\frac{1}{", "10^{10^{10}}"]
+    verifiable_answers = ["5", r"\frac12", r"\text{east}", "(1,2), (3,4)"]
+    answers = [*verifiable_answers, "", r"\text{}", "}{", "???", r"\frac{1}{", "10^{10^{10}}"]
 
     def itself(answer: str) -> float:
         return reward(data_source="", solution_str=rf"\boxed{{{answer}}}", ground_truth=answer)["score"]
 
     with ThreadPoolExecutor(4) as threads:
         scores = dict(zip(answers, threads.map(itself, answers), strict=True))
-    assert unverifiable(answers) == {answer for answer in answers if scores[answer] == 0}
-    assert {"", r"\text{}", "}{"} <= unverifiable(answers)
-    assert not unverifiable(verifiable)
+    assert {answer: float(verifiable(answer)) for answer in answers} == scores
+    assert {answer for answer in answers if verifiable(answer)} >= set(verifiable_answers)
+    assert not any(map(verifiable, ("", r"\text{}", "}{")))
 
 
 def test_it_waits_for_the_scorer_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,23 +117,24 @@ def test_a_scorer_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_math_verify(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "math_verify", None)
-    with pytest.raises(DataError, match="pip install math-verify"):
-        unverifiable(["1"])
+    with pytest.raises(InputError, match="pip install math-verify"):
+        verifiable.__wrapped__("1")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ImportError, match="pip install math-verify"):
         runpy.run_path(str(SCRIPTS / "reward.py"))
 
 
-@pytest.mark.parametrize("name", VERLS_SCORER)
-def test_without_it_verl_scores(name: str) -> None:
-    golden, scorer = GOLDEN[name], importlib.import_module(f"verl.utils.reward_score.{VERLS_SCORER[name]}")
-    for response, right in ((boxed(golden["ground_truth"]), True), (WRONG, False)):
-        found = score(default_compute_score, golden, response)
-        assert found == scorer.compute_score(response, golden["ground_truth"])
-        assert (found["acc"] if isinstance(found, dict) else found) == right
+def test_without_it_verl_scores_by_other_rules_or_refuses() -> None:
+    def check(name: str) -> None:
+        golden = GOLDEN[name]
+        if name not in VERLS_SCORER:
+            with pytest.raises(NotImplementedError, match=golden.data_source):
+                score(default_compute_score, golden, WRONG)
+            return
+        scorer = importlib.import_module(f"verl.utils.reward_score.{VERLS_SCORER[name]}")
+        for response, right in ((boxed(golden.ground_truth), True), (WRONG, False)):
+            found = score(default_compute_score, golden, response)
+            assert found == scorer.compute_score(response, golden.ground_truth)
+            assert (found["acc"] if isinstance(found, dict) else found) == right
 
-
-@pytest.mark.parametrize("name", sorted(GOLDEN.keys() - VERLS_SCORER.keys()))
-def test_without_it_verl_refuses(name: str) -> None:
-    with pytest.raises(NotImplementedError, match=GOLDEN[name]["data_source"]):
-        score(default_compute_score, GOLDEN[name], WRONG)
+    assert failures(check, GOLDEN) == []

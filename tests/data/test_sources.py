@@ -11,10 +11,11 @@ import datasets
 import pandas as pd
 import pytest
 
-from data.preparation.errors import DataError
 from data.preparation.reading import read_file, read_splits
 from data.preparation.sets import DAPO17K, DEEPSCALER, EVALUATION, GSM8K, MATH
 from tests.data.commands import write_jsonl
+from tests.families import failures
+from verl_nthr.errors import InputError
 
 ROWS = [{"question": "What is 2 + 3?", "answer": "#### 5"}, {"question": "What is 2 + 4?", "answer": "#### 6"}]
 
@@ -42,11 +43,11 @@ FILES: list[Callable[[Path], Path]] = [
 ]
 
 
-@pytest.mark.parametrize("write", FILES)
-def test_one_file_is_the_first_split(write: Callable[[Path], Path], tmp_path: Path) -> None:
-    splits = read_splits(GSM8K, write(tmp_path))
-    assert splits.keys() == {"train"}
-    assert list(splits["train"].rows) == ROWS
+def test_one_file_is_the_first_split(tmp_path: Path) -> None:
+    for write in FILES:
+        splits = read_splits(GSM8K, write(tmp_path))
+        assert splits.keys() == {"train"}
+        assert list(splits["train"].rows) == ROWS
 
 
 def two_saved(folder: Path) -> Path:
@@ -61,10 +62,10 @@ def two_files(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("write", [two_saved, two_files])
-def test_a_folder_has_both_splits(write: Callable[[Path], Path], tmp_path: Path) -> None:
-    splits = read_splits(GSM8K, write(tmp_path))
-    assert {name: list(source.rows) for name, source in splits.items()} == {"train": ROWS[:1], "test": ROWS[1:]}
+def test_a_folder_has_both_splits(tmp_path: Path) -> None:
+    for write in (two_saved, two_files):
+        splits = read_splits(GSM8K, write(tmp_path))
+        assert {name: list(source.rows) for name, source in splits.items()} == {"train": ROWS[:1], "test": ROWS[1:]}
 
 
 def test_shards_as_the_hub_stores_them(tmp_path: Path) -> None:
@@ -89,43 +90,41 @@ HUB = [
 ]
 
 
-@pytest.mark.parametrize(("math_set", "name", "config", "splits"), HUB)
-def test_the_hub_is_asked(math_set: Any, name: str, config: str, splits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_dataset(*asked: str | None) -> dict[str, list[dict[str, str]]]:
-        assert asked == (name, config)
-        return {split: [{"split": split}] for split in ("train", "test")}
+def test_the_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(*asked: str | None) -> dict[str, list[Any]]:
+        return {split: [asked, split] for split in ("train", "test")}
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    found = read_splits(math_set, None)
-    assert {written: source.rows for written, source in found.items()} == {
-        written: [{"split": split}] for written, split in splits.items()
-    }
+    for math_set, name, config, splits in HUB:
+        found = {written: source.rows for written, source in read_splits(math_set, None).items()}
+        assert found == {written: [(name, config), split] for written, split in splits.items()}
 
 
 def test_a_split_that_the_hub_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: {"validation": []})
-    with pytest.raises(DataError, match="math-ai/amc23 has no split test, only validation"):
+    with pytest.raises(InputError, match="math-ai/amc23 has no split test, only validation"):
         read_splits(EVALUATION["amc23"], None)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    def check(case: tuple[str, bytes]) -> None:
+        name, content = case
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            list(read_file(tmp_path / name))
+
+    damaged = [
         ("rows.json", b"[" * 100_000),
         ("rows.jsonl", b'{"a": ' + b"9" * 5000 + b"}"),
         ("rows.jsonl", b"\xff\xfe"),
         ("rows.jsonl", b"[1]"),
         ("rows.parquet", b"PAR1 and nothing else PAR1"),
-    ],
-)
-def test_damaged_files_are_named(name: str, content: bytes, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=name):
-        list(read_file(tmp_path / name))
+    ]
+    assert failures(check, damaged) == []
 
 
 def test_text_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = parquet(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"#### 5", b"\xff### 5"))
-    with pytest.raises(DataError, match=r"rows\.parquet cannot be read as parquet"):
+    with pytest.raises(InputError, match=r"rows\.parquet cannot be read as parquet"):
         list(read_file(path))

@@ -9,15 +9,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.preparation.errors import DataError
-from data.preparation.math_set import MathSet, Problem
 from data.preparation.overlap import Evaluation
 from data.preparation.reading import read_file
 from data.preparation.selection import Settings, select
-from data.preparation.sets import DAPO17K, DEEPSCALER, EVALUATION, GSM8K, MATH
-from data.preparation.templates import TEMPLATES
-from data.preparation.writing import parquet, rejects, verl_row
+from data.preparation.sets import DAPO17K, DEEPSCALER, EVALUATION, GSM8K, MATH, MathSet, Problem
+from data.preparation.writing import SYSTEM_MESSAGE, parquet, rejects, verl_row
 from tests.fuzzing.inputs import damage, damages, fuzzed, json_lines, may_refuse, odd_values
+from verl_nthr.errors import InputError
 
 EVALUATED = Evaluation([("x", "1 2 3 4 5 6 7 8 9 10 11 12 13")], 13)
 CHAT = [{"role": "user", "content": "Add 2 and 2."}]
@@ -45,7 +43,7 @@ def test_rows_that_are_read_can_be_compared_and_written(case: tuple[MathSet, lis
     problems = [math_set.read(index, row) for index, row in enumerate(rows)]
     for problem in problems:
         EVALUATED.find(problem.problem)
-    for template in TEMPLATES.values():
+    for template in SYSTEM_MESSAGE:
         parquet([verl_row(problem, math_set, "train", template) for problem in problems])
 
 
@@ -53,13 +51,13 @@ def test_rows_that_are_read_can_be_compared_and_written(case: tuple[MathSet, lis
 @given(sets.flatmap(tables))
 def test_every_row_is_kept_or_dropped_once(case: tuple[MathSet, list[dict[str, Any]]]) -> None:
     math_set, rows = case
-    with may_refuse(DataError):
+    with may_refuse(InputError):
         selection = select(rows, math_set, "rows", Settings(), EVALUATED)
         assert selection.read == len(rows) == len(selection.kept) + len(selection.dropped)
-        assert len(rejects([(math_set.name, "train", selection)]).splitlines()) == len(selection.dropped)
+        assert len(rejects(math_set.name, "train", selection).splitlines()) == len(selection.dropped)
 
 
-PARQUET = parquet([verl_row(Problem(0, "1+1=?", "2", None, None), MATH, "train", TEMPLATES["llama-3.2"])])
+PARQUET = parquet([verl_row(Problem(0, "1+1=?", "2", None, None), MATH, "train", "llama-3.2")])
 records = st.dictionaries(st.text(max_size=3), odd_values, max_size=2)
 arrays = st.lists(st.one_of(odd_values, records), max_size=3).map(lambda rows: json.dumps(rows).encode())
 files = st.one_of(
@@ -75,5 +73,5 @@ def test_rows_of_a_file_are_mappings_by_name(tmp_path: Path, file: tuple[str, by
     suffix, content = file
     path = tmp_path / f"rows{suffix}"
     path.write_bytes(content)
-    with may_refuse(DataError):
+    with may_refuse(InputError):
         assert all(isinstance(name, str) for row in read_file(path) for name in row)

@@ -1,16 +1,45 @@
-"""Problems of the training data that are in an evaluation set too."""
+"""Normalised problems, and those of the training data that an evaluation set has too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from verl_nthr.errors import InputError
+
 from . import columns
-from .errors import DataError
-from .normalisation import ngrams, normalise
 from .reading import read_file
 from .sets import QUESTION
+
+TYPESETTING = re.compile(
+    r"\\\\"  # line breaks
+    r"|\\(?:left|right|displaystyle|quad|qquad|bigl?|bigr?)(?![a-z])"  # sizes, and spaces by name
+    r"|\\[,;:!()\[\]\s]"  # spaces by sign, and the delimiters of mathematics
+    r"|(\\[$~])"  # the signs themselves, which stay
+    r"|[$~]"
+)
+FRACTION = re.compile(r"\\[dtc]frac(?![a-z])")
+TOKEN = re.compile(r"\\[a-z]+|\\.|[^\W_]+|\S")
+FIGURE = re.compile(r"\[asy\](?:(?!\[asy\]).)*?\[/asy\]", re.DOTALL)
+"""A figure of MATH, as program text; contains no other figure."""
+
+WORD = re.compile(r"[^\W_]+")
+
+
+def normalise(problem: str) -> str:
+    """Return the problem's tokens, lower-cased and without typesetting, one space apart; operators and signs stay."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", problem).casefold())
+    plain = FRACTION.sub(r"\\frac", TYPESETTING.sub(r"\1 ", folded))
+    return " ".join(TOKEN.findall(plain)).rstrip(" .?!")
+
+
+def ngrams(problem: str, size: int) -> set[tuple[str, ...]]:
+    """Return all runs of ``size`` words and numbers of the normalised problem, without its figures."""
+    words = WORD.findall(normalise(FIGURE.sub(" ", problem)))
+    return {tuple(words[start : start + size]) for start in range(len(words) - size + 1)} if size else set()
 
 
 class Evaluation:
@@ -28,39 +57,38 @@ class Evaluation:
         self._ngrams: dict[tuple[str, ...], str] = {}
         for where, problem in problems:
             self._whole.setdefault(normalise(problem), where)
-            for ngram in self._ngrams_of(problem):
+            for ngram in ngrams(problem, size):
                 self._ngrams.setdefault(ngram, where)
 
     def find(self, problem: str) -> tuple[str, str] | None:
-        """``overlap_exact`` or ``overlap_ngram``, and with what; None where there is no overlap.
+        """Find a problem that is the same after normalisation, or has ``size`` consecutive words in common.
 
-        Two problems overlap if they are the same after normalisation, or have ``size`` consecutive words in common.
+        Returns:
+            ``overlap_exact`` or ``overlap_ngram``, and with what; None where there is no overlap.
         """
         if where := self._whole.get(normalise(problem)):
             return "overlap_exact", f"the same as {where}"
-        shared = next((ngram for ngram in sorted(self._ngrams_of(problem)) if ngram in self._ngrams), None)
+        shared = min(ngrams(problem, self._size) & self._ngrams.keys(), default=None)
         return ("overlap_ngram", f"{' '.join(shared)!r} is in {self._ngrams[shared]}") if shared else None
 
-    def _ngrams_of(self, problem: str) -> set[tuple[str, ...]]:
-        return ngrams(problem, self._size) if self._size else set()
 
-
-def read_problems(paths: Sequence[Path]) -> list[tuple[str, str]]:
-    """The problems in files of ``--against``, or in all parquet files below its folders, each with its place.
+def read_problems(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Yield place and text of each problem in the files of ``--against``, and in all parquet files below its folders.
 
     Raises:
-        DataError: there is none, or a file has no column for it.
+        InputError: there is none, or a row has no column for it.
     """
-    problems = []
+    empty = True
     for path in paths:
         files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
         if not path.exists() or not files:
-            raise DataError(f"--against {path} is no file, and no folder with parquet files")
+            raise InputError(f"--against {path} is no file, and no folder with parquet files")
         for file in files:
-            problems += [(f"{file}, row {index}", _problem(row, file)) for index, row in enumerate(read_file(file))]
-    if not problems:
-        raise DataError(f"--against {', '.join(map(str, paths))} holds no problem")
-    return problems
+            for index, row in enumerate(read_file(file)):
+                yield f"{file}, row {index}", _problem(row, file)
+                empty = False
+    if empty:
+        raise InputError(f"--against {', '.join(map(str, paths))} holds no problem")
 
 
 def _problem(row: Mapping[str, Any], file: Path) -> str:
@@ -71,6 +99,6 @@ def _problem(row: Mapping[str, Any], file: Path) -> str:
         return columns.dapo_problem(row["prompt"])
     if found := next((columns.text(row[name]) for name in QUESTION if row.get(name)), ""):
         return found
-    raise DataError(
+    raise InputError(
         f"--against {file} has a row with no problem: none in extra_info.problem, prompt, {', '.join(QUESTION)}"
     )
