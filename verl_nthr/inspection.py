@@ -24,16 +24,16 @@ class Inspection:
     """State of one process."""
 
     import_error: str | None = None
-    """Why ``import verl`` fails; None if it works."""
+    """Error of ``import verl``; None if it works."""
 
     loaded: dict[str, bool] = field(default_factory=dict)
-    """Whether verl has loaded each plugin."""
+    """By plugin: True if verl has loaded it."""
 
     errors: dict[str, str] = field(default_factory=dict)
-    """Why a plugin, or a module that it changes, cannot be loaded."""
+    """By plugin: error of loading it, or a module that it changes."""
 
     status: dict[str, bool] = field(default_factory=dict)
-    """What the loaded plugins register and override: whether it is in place."""
+    """By what the loaded plugins register and override: True if it is in place."""
 
     platform: str | None = None
     """Device name of verl's platform."""
@@ -43,19 +43,19 @@ class Inspection:
 
 
 def installed_plugins() -> dict[str, bool]:
-    """Whether each entry point of :data:`PLUGINS` is installed with the right module."""
+    """Tell for each entry point of :data:`PLUGINS` whether it is installed with the right module."""
     found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=GROUP)}
     return {name: found.get(name) == module for name, module in PLUGINS.items()}
 
 
 def allowed_plugins() -> dict[str, bool]:
-    """Whether the environment variable :data:`PLUGINS_ENV_VAR` lets verl load each plugin."""
+    """Tell for each plugin whether the environment variable :data:`PLUGINS_ENV_VAR` lets verl load it."""
     policy = os.environ.get(PLUGINS_ENV_VAR, "auto")
     return {name: lets_load(policy, name) for name in PLUGINS}
 
 
 def cpu_chosen() -> bool:
-    """Whether the CPU platform is asked for."""
+    """Tell whether the CPU platform is asked for."""
     return os.environ.get(PLATFORM, "").strip().lower() == "cpu"
 
 

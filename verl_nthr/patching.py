@@ -27,7 +27,7 @@ class FunctionPatch:
     """Ours."""
 
     why: str
-    """What it is for."""
+    """Purpose, in a few words."""
 
     @property
     def module(self) -> str:
@@ -77,7 +77,7 @@ class ModulePatch:
     """Tells whether the module carries the change."""
 
     why: str
-    """What it is for."""
+    """Purpose, in a few words."""
 
 
 Patch = FunctionPatch | ModulePatch

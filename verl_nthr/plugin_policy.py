@@ -1,4 +1,4 @@
-"""Which plugins verl loads, by an environment variable of its own."""
+"""verl's environment variable that decides which plugins it loads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ PLUGINS_ENV_VAR = "VERL_USE_EXTERNAL_PLUGINS"
 
 
 def lets_load(policy: str, plugin: str) -> bool:
-    """Whether a value of :data:`PLUGINS_ENV_VAR` lets verl load a plugin; read as verl 0.9 does."""
+    """Tell whether a value of :data:`PLUGINS_ENV_VAR` lets verl 0.9 load a plugin."""
     names = [name.strip() for name in policy.lower().split(",")]
     return names == ["auto"] or plugin in names

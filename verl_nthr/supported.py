@@ -44,5 +44,5 @@ def versions() -> dict[str, str | None]:
 
 
 def is_supported(package: str, version: str) -> bool:
-    """Whether a version is in the range; one without a range always is, and a pre-release is as good as its place."""
+    """Tell whether a version is in the package's range; without a range every version is. Pre-releases count."""
     return SpecifierSet(RANGES.get(package, "")).contains(version, prereleases=True)

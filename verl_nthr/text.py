@@ -60,12 +60,12 @@ def file_name(text: str) -> str:
 
 
 def print_error(command: str, error: object, file: TextIO | None = None) -> None:
-    """One message on standard error, of bounded length, its invisible characters visible."""
+    """Print one message on standard error, of bounded length, its invisible characters visible."""
     print(printable(shortened(f"{command}: {error}")), file=file or sys.stderr)
 
 
 class _Signs(dict[int, str]):
-    """What is shown for a character, by its code; found when it is first asked for."""
+    """Visible form of a character, by its code; found when it is first asked for."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)

@@ -16,9 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tests.fuzzing.inputs import fuzzed, may_refuse, numbers
 from verl_nthr.errors import InputError
+from verl_nthr.integration.config.composition import compose_run
 from verl_nthr.integration.config.estimators import ESTIMATORS, estimator_of
 from verl_nthr.integration.config.options import CHOICES, AlgorithmOptions, NTHRConfigError
-from verl_nthr.recipes.check import check, compose_run
+from verl_nthr.recipes.check import check
 
 NAMES = [field.name for field in dataclasses.fields(AlgorithmOptions)]
 INNER = [

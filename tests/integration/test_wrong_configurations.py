@@ -16,8 +16,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from verl_nthr.cli.run_config import PACKAGED_CONFIG, RunConfigError, check, compose_run, missing_files
 from verl_nthr.cli.training_command import VERLS_CONFIG
+from verl_nthr.errors import InputError
+from verl_nthr.integration.config.composition import PACKAGED_CONFIG, compose_run
+from verl_nthr.integration.config.examination import examine_run
 
 ACTOR, ROLLOUT, MODEL = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.model"
 LOSS, MEGATRON, NTHR = f"{ACTOR}.policy_loss", f"{ACTOR}.megatron", "+algorithm.nthr"
@@ -269,11 +271,10 @@ def messages(overrides: str, folder: Path, config: tuple[str, str] = VERLS_CONFI
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             found = composed(given, config)
-        except RunConfigError as error:
+        except InputError as error:
             return [str(error)], []
-        report = check(found)
-    missing = missing_files(found) if "/" in overrides else []
-    return [*report.problems, *missing], report.warnings
+        report = examine_run(found, files="/" in overrides)
+    return report.problems, report.warnings
 
 
 def unnamed(rows: Rows, folder: Path, *, warned: bool = False) -> Iterator[str]:

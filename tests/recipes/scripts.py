@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from verl_nthr.recipes.check import compose_run
+from verl_nthr.integration.config.composition import compose_run
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "recipes"

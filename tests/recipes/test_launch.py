@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.recipes.scripts import FOLDER, ROOT, Recipes, run
-from verl_nthr.cli.run_config import missing_files
-from verl_nthr.recipes.check import compose_run, main
+from verl_nthr.integration.config.composition import compose_run
+from verl_nthr.integration.config.examination import missing_files
+from verl_nthr.recipes.check import main
 
 PYTHON = {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
 SCRIPTS = sorted(path for pattern in ("**/*.sh", "**/*.sbatch") for path in FOLDER.glob(pattern))

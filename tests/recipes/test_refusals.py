@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from verl_nthr.errors import InputError
-from verl_nthr.recipes.check import check, compose_run
+from verl_nthr.integration.config.composition import compose_run
+from verl_nthr.recipes.check import check
 
 WORKS = (
     "actor_rollout_ref.rollout.n=8",

@@ -11,8 +11,9 @@ import pytest
 
 from tests.recipes.scripts import FOLDER, FSDP, ROOT, Recipes, run
 from verl_nthr.demo.toy import Toy
+from verl_nthr.integration.config.composition import compose_run
 from verl_nthr.recipes import smoke
-from verl_nthr.recipes.check import check, compose_run
+from verl_nthr.recipes.check import check
 from verl_nthr.recipes.digit_parity_reward import compute_score
 
 FAST = "qwen2_5_0_5b_instruct"

@@ -28,7 +28,7 @@ class Check:
     """One line of the report."""
 
     name: str
-    """What was looked at."""
+    """Thing that was looked at."""
 
     where: str
     """:data:`HERE`, :data:`ACTOR`, or empty for what concerns the environment."""
@@ -37,15 +37,15 @@ class Check:
     """None if it is only for information."""
 
     found: str
-    """What was seen."""
+    """Its state."""
 
     remedy: str | None = None
-    """What to do if it is not ok."""
+    """Fix, if it is not ok."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found."""
+    """Findings of the doctor."""
 
     versions: dict[str, str | None]
     """None where a package is not installed."""
@@ -61,7 +61,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing."""
+        """True if nothing is missing."""
         return all(check.ok is not False for check in self.checks)
 
 
@@ -77,7 +77,7 @@ def examine(ray_seconds: float) -> Report:
 
 
 def problems_here() -> list[str]:
-    """What is missing in this process, with the remedy."""
+    """List what is missing in this process, with the remedy."""
     failed = [check for check in _checks_here(versions(), inspect_process()) if check.ok is False]
     return [f"{check.name}: {check.found}; {check.remedy}" for check in failed]
 

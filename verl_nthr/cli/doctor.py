@@ -19,7 +19,7 @@ from rich.text import Text
 
 from verl_nthr.arguments import positive_float
 from verl_nthr.cli.checks import ACTOR, HERE, Check, Report, examine
-from verl_nthr.cli.run_report import examine_run, print_report
+from verl_nthr.cli.run_report import examine_command, print_report
 from verl_nthr.cli.training_command import read_command
 
 Found = TypeVar("Found")
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_config(words: Sequence[str], *, as_json: bool) -> int:
     command = read_command(words)
-    report = _quietly(lambda: examine_run(command), is_ok=lambda found: True)
+    report = _quietly(lambda: examine_command(command), is_ok=lambda found: True)
     is_ok = not report.problems
     if as_json or command.json:
         _print_json(is_ok, {"config": asdict(report)})
@@ -112,7 +112,7 @@ def _output_to(file: IO[bytes]) -> Iterator[None]:
 
 
 def _show(file: IO[bytes]) -> None:
-    """What was printed meanwhile may tell what is wrong."""
+    """Show what was printed meanwhile: it may tell what is wrong."""
     file.seek(0)
     sys.stderr.write(file.read().decode("utf-8", errors="replace"))
     sys.stderr.flush()

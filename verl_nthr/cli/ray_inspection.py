@@ -20,7 +20,7 @@ OBJECT_STORE_BYTES = 100_000_000
 
 
 def inspect_ray_actor(seconds: float) -> Inspection:
-    """The state of a process that Ray has started; ``import_error`` also says if Ray does not answer in time."""
+    """Look at a process that Ray starts; ``import_error`` says so if Ray does not answer in time."""
     with tempfile.TemporaryDirectory(prefix="nthr-", ignore_cleanup_errors=True) as folder:
         answer, log = Path(folder) / "answer.json", Path(folder) / "log"
         command = [sys.executable, "-m", "verl_nthr.cli.ray_inspection", str(answer), str(Path(folder) / "r")]

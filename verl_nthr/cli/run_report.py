@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from verl_nthr.cli.checks import problems_here
-from verl_nthr.cli.run_config import RunConfigError, check, compose_run, missing_files
 from verl_nthr.cli.training_command import TrainingCommand
+from verl_nthr.errors import InputError
 from verl_nthr.text import printable
 
 if TYPE_CHECKING:
@@ -22,33 +22,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What was found about a training command."""
+    """Findings about a training command."""
 
     overrides: Sequence[str]
     """hydra's overrides, as they were understood."""
 
     problems: list[str]
-    """Why the run cannot work, every reason with its way out."""
+    """Every reason why the run cannot work, with the fix."""
 
     warnings: list[str] = field(default_factory=list)
-    """What verl and this package warn of; the run would go on."""
+    """Warnings of verl and of this package about a run that can work."""
 
     run: dict[str, str] = field(default_factory=dict)
-    """What the run will do, by headings; empty if it cannot work."""
+    """Description of the run, by headings; empty if it cannot work."""
 
 
-def examine_run(command: TrainingCommand) -> RunReport:
+def examine_command(command: TrainingCommand) -> RunReport:
     """Compose the configuration of a training command with the installed verl, and check it and the local files."""
-    problems = problems_here()
-    if problems:
+    if problems := problems_here():
         return RunReport(command.overrides, problems)
+    from verl_nthr.integration.config.composition import compose_run
+    from verl_nthr.integration.config.examination import examine_run
+
     try:
         config = compose_run(command.overrides, command.config_path, command.config_name)
-    except RunConfigError as error:
+    except InputError as error:
         return RunReport(command.overrides, [str(error)])
-    findings = check(config)
-    problems = [*findings.problems, *missing_files(config)]
-    return RunReport(command.overrides, problems, findings.warnings, {} if findings.problems else _describe(config))
+    found = examine_run(config)
+    return RunReport(command.overrides, found.problems, found.warnings, {} if found.problems else _describe(config))
 
 
 def print_report(report: RunReport) -> None:
@@ -67,30 +68,28 @@ def print_report(report: RunReport) -> None:
 
 
 def _describe(config: DictConfig) -> dict[str, str]:
-    """What a checked configuration asks for, by headings."""
-    from verl_nthr.integration.config.estimators import estimator_of
-    from verl_nthr.integration.config.loss_options import LossTerms
+    """Describe what a checked configuration asks for, by headings."""
     from verl_nthr.integration.config.nodes import changed_options
-    from verl_nthr.integration.config.options import AlgorithmOptions
+    from verl_nthr.integration.config.run import read_run
 
+    run, _ = read_run(config)
     actor, rollout, trainer = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout, config.trainer
-    estimator, options = estimator_of(config), AlgorithmOptions.from_config(config.algorithm)
-    terms, group_filter = LossTerms.from_config(actor.policy_loss), config.algorithm.get("filter_groups") or {}
-    advantage, scored, freq = f"{config.algorithm.adv_estimator}: verl's", "nowhere", options.lld_monitor.freq
-    if estimator is not None:
-        weights = f"tokens weighed by {estimator.weighting}" if estimator.weighting else "tokens not weighed"
-        advantage = f"{config.algorithm.adv_estimator}: base advantage {estimator.base}, {weights}"
-        scored = f"in the old-log-prob pass of the {actor.strategy} engine" if estimator.is_scored else scored
-    algorithm, loss = (", ".join(f"{key}={value}" for key, value in changed_options(each)) for each in (options, terms))
+    advantage, options, freq = f"{config.algorithm.adv_estimator}: verl's", run.options, run.options.lld_monitor.freq
+    if run.estimator is not None:
+        weights = f"tokens weighed by {run.weighting}" if run.weighting else "tokens not weighed"
+        advantage = f"{config.algorithm.adv_estimator}: base advantage {run.base}, {weights}"
+    algorithm, loss = (
+        ", ".join(f"{key}={value}" for key, value in changed_options(each)) for each in (options, run.terms)
+    )
     return {
         "advantage": advantage,
-        "tokens are scored": scored,
+        "tokens are scored": f"in the old-log-prob pass of the {actor.strategy} engine" if run.is_scored else "nowhere",
         "engine": f"{actor.strategy}, {trainer.nnodes} × {trainer.n_gpus_per_node} devices",
         "trainer": trainer.v1.trainer_mode if trainer.use_v1 else "legacy",
         "batch": f"{config.data.train_batch_size} prompts × {rollout.n} responses, updates on "
         f"{actor.ppo_mini_batch_size} prompts",
         "algorithm": algorithm or "defaults",
         "loss terms": loss or "none",
-        "groups dropped": options.filter_groups.drop if group_filter.get("enable") else "none",
+        "groups dropped": options.filter_groups.drop if run.get("algorithm.filter_groups.enable") else "none",
         "likelihood monitor": f"every {freq} steps" if freq else "off",
     }

@@ -16,7 +16,7 @@ VERLS_CONFIG = ("config", "ppo_trainer")
 
 @dataclass(frozen=True)
 class TrainingCommand:
-    """What ``python -m verl.trainer.main_ppo`` is given."""
+    """Arguments of ``python -m verl.trainer.main_ppo``."""
 
     overrides: tuple[str, ...]
     """hydra's overrides, in their order."""
@@ -28,7 +28,7 @@ class TrainingCommand:
     """``--config-name``."""
 
     json: bool = False
-    """Whether ``--json`` stands among them, which is the doctor's."""
+    """True if the doctor's own ``--json`` stands among them."""
 
 
 def read_command(words: Sequence[str]) -> TrainingCommand:

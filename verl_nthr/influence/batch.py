@@ -16,7 +16,7 @@ from verl_nthr.influence.vocabulary import GroupVocabulary, vocabulary_keys
 
 @dataclass(frozen=True)
 class BatchInfluence:
-    """How much every token of a batch pulls on the correct responses to its prompt.
+    """Influence of every token of a batch on the correct responses to its prompt.
 
     Attributes:
         scores: [T] float32, s_t; nan in groups that are not finite, 0 for tokens of padding rows.

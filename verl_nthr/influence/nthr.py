@@ -14,7 +14,7 @@ from verl_nthr.influence.selection import check_beta, check_eta, penalty_factor,
 
 @dataclass(frozen=True)
 class NTHRResult:
-    """What NTHR decides for a batch.
+    """Scores and weights of NTHR for a batch.
 
     Attributes:
         scores: [T] float32, s_t (Eq. 7) for tokens of correct and of incorrect responses; nan in groups that are not

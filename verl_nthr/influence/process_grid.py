@@ -26,7 +26,7 @@ class ProcessGrid:
 
     @property
     def spreads_responses(self) -> bool:
-        """Whether the tokens of one response may lie on several ranks."""
+        """True if the tokens of one response may lie on several ranks."""
         return _size(self.response) > 1
 
     def sum_over_tokens(self, tensor: Tensor) -> None:

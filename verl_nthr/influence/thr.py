@@ -14,7 +14,7 @@ from verl_nthr.influence.selection import check_beta
 
 @dataclass(frozen=True)
 class THRResult:
-    """What THR decides for a batch.
+    """Scores and weights of THR for a batch.
 
     Attributes:
         scores: [T] float32, THR_t, for tokens of correct and of incorrect responses; nan in groups that are not finite,

@@ -36,7 +36,7 @@ REFUSALS: tuple[Patch, ...] = (
         "know the names of the estimators",
     ),
 )
-"""What is changed in every verl: runs that this package cannot serve end with a message on the driver."""
+"""Changes to every verl: runs that this package cannot serve end with a message on the driver."""
 
 OVERRIDES: tuple[Patch, ...] = (
     FunctionPatch(f"{TRAINER}._step_once", lld_monitor.around_step_once, "measure displacement after the update"),
@@ -56,7 +56,7 @@ OVERRIDES: tuple[Patch, ...] = (
     FunctionPatch(f"{ENGINE}.infer_batch", scoring.around_infer_batch, "record hidden states in the pass, reduce them"),
     FunctionPatch(f"{ENGINE}.train_batch", loss_terms_worker.around_train_batch, "add the loss terms"),
 )
-"""What is changed only in the versions of verl that this package supports."""
+"""Changes to none but the versions of verl that this package supports."""
 
 PATCHES = REFUSALS + OVERRIDES
 

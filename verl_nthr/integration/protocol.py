@@ -1,4 +1,4 @@
-"""What the driver asks of the workers' old-log-prob pass, and the names under which the answers come back."""
+"""Requests of the driver to the workers' old-log-prob pass, and the names under which the answers come back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Composes the configuration of a run and checks it without a GPU, data or a model.
+"""Checks the settings of a recipe without a GPU, Ray or a model.
 
 ``python -m verl_nthr.recipes.check [--files] OVERRIDE...`` takes the overrides that ``verl.trainer.main_ppo`` gets on
 the packaged configuration, and exits with 2 and the reasons if such a run cannot work.
@@ -9,45 +9,30 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from verl_nthr.cli import run_config
-from verl_nthr.cli.run_config import PACKAGED_CONFIG, RunConfigError
+from omegaconf import DictConfig
+
 from verl_nthr.errors import InputError
+from verl_nthr.integration.config.composition import compose_run
+from verl_nthr.integration.config.examination import examine_run
 from verl_nthr.text import print_error
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 REFUSED = 2
 
 
-def compose_run(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of ``verl.trainer.main_ppo`` on the packaged configuration.
-
-    Raises:
-        InputError: hydra refuses an override.
-    """
-    try:
-        return run_config.compose_run(overrides, *PACKAGED_CONFIG)
-    except RunConfigError as error:
-        raise InputError(str(error)) from error
-
-
 def check(config: DictConfig, *, files: bool = False) -> list[str]:
-    """Check a configuration, and with ``files`` that data, reward function and a local model are there.
+    """Check a run, and with ``files`` that its data, reward function and local model are there.
 
     Returns:
-        What verl and this package warn about.
+        Warnings of verl and of this package.
 
     Raises:
         InputError: the run cannot work; the message has every reason.
     """
-    findings = run_config.check(config)
-    problems = [*(run_config.missing_files(config) if files else ()), *findings.problems]
-    if problems:
-        raise InputError("\n".join(problems))
-    return findings.warnings
+    report = examine_run(config, files=files)
+    if report.problems:
+        raise InputError("\n".join(report.problems))
+    return report.warnings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,12 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", action="store_true", help="check that data and reward function are there, too")
     args = parser.parse_args(argv)
     try:
-        messages = check(compose_run(args.overrides), files=args.files)
+        warnings = check(compose_run(args.overrides), files=args.files)
     except InputError as error:
         print_error("recipe", error)
         return REFUSED
-    for message in messages:
-        print_error("recipe: warning", message)
+    for warning in warnings:
+        print_error("recipe: warning", warning)
     return 0
 
 

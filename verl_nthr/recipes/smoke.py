@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from verl_nthr import cpu
-from verl_nthr.cli.run_config import PACKAGED_CONFIG
 from verl_nthr.demo.logs import last_lines
 from verl_nthr.demo.settings import hydra_string
 from verl_nthr.demo.toy import Toy, write_data
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
 from verl_nthr.errors import InputError
+from verl_nthr.integration.config.composition import PACKAGED_CONFIG, compose_run
 from verl_nthr.processes import ProcessFailed, ProcessTree
-from verl_nthr.recipes.check import REFUSED, check, compose_run
+from verl_nthr.recipes.check import REFUSED, check
 from verl_nthr.text import print_error
 
 STEPS = 2

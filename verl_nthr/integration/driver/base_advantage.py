@@ -12,7 +12,7 @@ from torch import Tensor
 
 from verl_nthr.advantages import AdvantageRule, GroupRewards
 from verl_nthr.integration.config.estimators import DR_GRPO
-from verl_nthr.integration.driver.groups import parse_key
+from verl_nthr.integration.driver.sessions import read_sessions
 from verl_nthr.integration.protocol import CORRECT
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def base_advantages(
     from verl.trainer.ppo.v1.utils import compute_advantage
 
     counted = [True] * len(batch_keys) if ignored is None else (~ignored).tolist()
-    last_rows, session_of_row = last_outputs(batch_keys, counted)
+    sessions = read_sessions(batch_keys, counted)
     mask = data.batch["response_mask"]
     advantages = torch.zeros(mask.shape, dtype=torch.float32)
-    if not last_rows:
+    if not sessions.last_row:
         return advantages
-    last = data.select_idxs(last_rows)
+    last = data.select_idxs(sessions.last_row)
     if rule is not None:
         values = rule(group_rewards_of(last))
     else:
@@ -57,32 +57,14 @@ def base_advantages(
         arguments["adv_estimator"] = "grpo" if base == DR_GRPO else base
         last = compute_advantage(last, **arguments)
         first_tokens = last.batch["response_mask"].argmax(dim=1)
-        values = last.batch["advantages"][torch.arange(len(last_rows)), first_tokens]
-    rows = torch.tensor(counted)
-    advantages[rows] = values[session_of_row][:, None].float() * mask[rows]
+        values = last.batch["advantages"][torch.arange(len(first_tokens)), first_tokens]
+    session, rows = torch.tensor(sessions.of_row), torch.tensor(counted)
+    advantages[rows] = values[session[rows]][:, None].float() * mask[rows]
     return advantages
 
 
-def last_outputs(batch_keys: Sequence[str], counted: Sequence[bool]) -> tuple[list[int], list[int]]:
-    """The row of each session's last output, and of each counted row the index of its session among these.
-
-    Args:
-        batch_keys: B TransferQueue keys ``{uid}_{session}_{index}``.
-        counted: B flags.
-    """
-    last: dict[tuple[str, int], tuple[int, int]] = {}
-    sessions = []
-    for row, (key, is_counted) in enumerate(zip(batch_keys, counted, strict=True)):
-        if is_counted:
-            uid, number, index = parse_key(key)
-            sessions.append((uid, number))
-            last[uid, number] = max(last.get((uid, number), (-1, -1)), (index, row))
-    places = {session: place for place, session in enumerate(last)}
-    return [row for _, row in last.values()], [places[session] for session in sessions]
-
-
 def group_rewards_of(data: DataProto) -> GroupRewards:
-    """What the rules may look at; the mean log-prob is 0 without tokens, and nan if that of a token is not finite."""
+    """Gather what rules look at; the mean log-prob is 0 without tokens, and nan if that of a token is not finite."""
     _, group = np.unique(data.non_tensor_batch["uid"].astype(str), return_inverse=True)
     mask = data.batch["response_mask"].bool()
     rewards = data.batch["token_level_rewards"].sum(-1).float()
@@ -110,7 +92,7 @@ def warn_of_graded_rewards(base: str, rewards: Tensor, threshold: float) -> None
 
 
 def share_of_kept(advantages: Tensor, mask: Tensor, loss_agg_mode: str) -> float:
-    """What part of verl's loss denominator the rows with an advantage are; 1 if there is none.
+    """Share of verl's loss denominator that the rows with an advantage have; 1 if there is none.
 
     verl divides the loss by all response tokens (``token-mean``) or responses (``seq-mean-...``) of a mini-batch;
     ``token-sum`` divides by nothing.

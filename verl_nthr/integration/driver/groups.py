@@ -13,6 +13,7 @@ from torch import Tensor
 from verl_nthr.influence.selection import success_rates, thresholds
 from verl_nthr.integration.config.options import REWARD_METRIC, NTHROptions
 from verl_nthr.integration.driver.columns import read_columns
+from verl_nthr.integration.driver.sessions import read_sessions
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
@@ -77,18 +78,6 @@ class Groups:
         return torch.cat([groups, torch.tensor([False])])[self.row_group]
 
 
-def parse_key(key: str) -> tuple[str, int, int]:
-    """(uid, session, index) of a TransferQueue key ``{uid}_{session}_{index}``.
-
-    Raises:
-        ValueError: the key has another form.
-    """
-    uid, *numbers = key.rsplit("_", 2)
-    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-        raise ValueError(f"TransferQueue key {key!r} is not of the form uid_session_index")
-    return uid, int(numbers[0]), int(numbers[1])
-
-
 def group_responses(
     keys: Sequence[str], is_padding: Sequence[bool], values: Sequence[float], threshold: float = 0.5
 ) -> Groups:
@@ -99,22 +88,14 @@ def group_responses(
         is_padding: B flags; such rows take no part.
         values: B values of the metric; that of a session's last output counts.
         threshold: a response is correct if its value is finite and at least this.
-    """
-    last_output: dict[tuple[str, int], tuple[int, float]] = {}
-    session_of_row: list[tuple[str, int] | None] = []
-    for key, padding, value in zip(keys, is_padding, values, strict=True):
-        if padding:
-            session_of_row.append(None)
-            continue
-        uid, number, index = parse_key(key)
-        session = uid, number
-        last_output[session] = max(last_output.get(session, (-1, 0.0)), (index, float(value)))
-        session_of_row.append(session)
-    uids = {uid: i for i, uid in enumerate(dict.fromkeys(uid for uid, _ in last_output))}
-    sessions = {session: i for i, session in enumerate(last_output)}
 
-    group = torch.tensor([uids[uid] for uid, _ in sessions], dtype=torch.int64)
-    value_S = [value for _, value in last_output.values()]
+    Raises:
+        ValueError: a key has another form than ``{uid}_{session}_{index}``.
+    """
+    sessions = read_sessions(keys, [not padding for padding in is_padding])
+    uids = {uid: i for i, uid in enumerate(dict.fromkeys(sessions.uids))}
+    group = torch.tensor([uids[uid] for uid in sessions.uids], dtype=torch.int64)
+    value_S = [float(values[row]) for row in sessions.last_row]
     finite_S = torch.tensor([math.isfinite(value) for value in value_S], dtype=torch.bool)
     correct_S = torch.tensor([value >= threshold for value in value_S], dtype=torch.bool) & finite_S
     success_rate = success_rates(group, correct_S, len(uids))
@@ -125,7 +106,7 @@ def group_responses(
     response_of_session = torch.where(in_play, in_play.cumsum(0) - 1, -1)
 
     # the last entry stands for padding rows
-    row = torch.tensor([-1 if session is None else sessions[session] for session in session_of_row])
+    row = torch.tensor(sessions.of_row)
     minus_one = torch.tensor([-1])
     return Groups(
         response=torch.cat([response_of_session, minus_one])[row],

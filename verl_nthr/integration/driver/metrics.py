@@ -50,5 +50,5 @@ def step_metrics(groups: Groups, weighting: Weighting, inputs: WeightingInputs) 
 
 
 def _of_groups(values: Tensor, group: Tensor, num_groups: int) -> Tensor:
-    """What all rows of a group have in common: [num_groups]."""
+    """Value that all rows of a group share: [num_groups]."""
     return torch.full((num_groups,), torch.nan).index_copy_(0, group, values)

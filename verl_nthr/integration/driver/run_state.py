@@ -1,4 +1,4 @@
-"""What this package knows of a run from step to step."""
+"""State of a run that outlives a step."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from verl_nthr.influence.selection import penalty_factor
-from verl_nthr.integration.driver.groups import Groups, parse_key
+from verl_nthr.integration.driver.groups import Groups
+from verl_nthr.integration.driver.sessions import parse_key
 from verl_nthr.integration.protocol import SCORE
 
 if TYPE_CHECKING:

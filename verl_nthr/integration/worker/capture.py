@@ -1,4 +1,4 @@
-"""How a scoring pass looks into one of verl's engines."""
+"""Hooks of a scoring pass into one of verl's engines."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class FSDPCapture(EngineCapture):
             handle.remove()
 
     def _decoder(self) -> nn.Module:
-        """What the fused forward of ``verl.models.transformers.dense_common`` calls before its kernel."""
+        """Called by the fused forward of ``verl.models.transformers.dense_common`` before its kernel."""
         module = getattr(self.engine.module, "_fsdp_wrapped_module", self.engine.module)
         return (module.get_base_model() if hasattr(module, "get_base_model") else module).model
 

@@ -1,4 +1,4 @@
-"""What one old-log-prob pass leaves behind for scoring, micro-batch by micro-batch."""
+"""Records, micro-batch by micro-batch, what scoring needs of one old-log-prob pass."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Recorder:
 
     @property
     def has_logits(self) -> bool:
-        """Whether the pass formed logits."""
+        """True if the pass formed logits."""
         return self._logits_dtype is not None
 
     @property
