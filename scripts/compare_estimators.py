@@ -67,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=METHODS,
         metavar="NAME",
         help=f"{', '.join(ESTIMATORS)}, one of verl's that takes rewards and groups, or a pair of base and weighting, "
-        f"as ngrpo+nthr ({' '.join(METHODS)})",
+        f"such as ngrpo+nthr ({' '.join(METHODS)})",
     )
     parser.add_argument(
         "--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="additions of three or of four digits (both)"

@@ -19,7 +19,7 @@ def save_untrained_toy(folder: Path) -> Path:
 def result(method: str, seed: int, greedy: list[float], share_negative: list[float | None]) -> dict[str, Any]:
     """A run with a step for each entry of ``share_negative``; None stands for a step without correct responses."""
     steps = [
-        {"spared_fraction": 0.1}
+        {"eased_fraction": 0.1}
         | ({} if share is None else {"lld/share_negative": share, "lld/delta_logp/mean": 1.0 - share})
         for share in share_negative
     ]

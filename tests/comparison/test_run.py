@@ -47,7 +47,7 @@ def test_runs_side_by_side_and_again(out: Path) -> None:
         run_all([settings("nthr", prompts=3)], out, 1, again.append)
     broken = out / "runs" / "demo-grpo-seed0.json"
     broken.write_text(broken.read_text()[:50])
-    with pytest.raises(InputError, match=r"demo-grpo-seed0.json is no result of a run .*remove it"):
+    with pytest.raises(InputError, match=r"demo-grpo-seed0.json is not a result of a run .*remove it"):
         run_all([settings("grpo")], out, 1, again.append)
 
 

@@ -11,20 +11,20 @@ from tests.families import wrong_refusals
 from verl_nthr.comparison.batch import Batch, sample
 from verl_nthr.comparison.methods import parse_method, token_advantages
 from verl_nthr.comparison.policy import Record, forward
-from verl_nthr.demo.arithmetic import Problem
+from verl_nthr.demo.arithmetic import Addition
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
 from verl_nthr.influence import nthr_weights_reference, thr_weights_reference
 from verl_nthr.integration.config.estimators import ESTIMATORS
 from verl_nthr.integration.functions import advantages, policy_loss
 
-PROBLEMS = [Problem(123, 456), Problem(100, 999), Problem(345, 678)]
+ADDITIONS = [Addition(123, 456), Addition(100, 999), Addition(345, 678)]
 
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     """Responses of an untrained model, of which every third is called correct."""
     torch.manual_seed(0)
-    drawn = sample(make_model(make_tokenizer(), 0), make_tokenizer(), PROBLEMS, 6, 12, seed=3)
+    drawn = sample(make_model(make_tokenizer(), 0), make_tokenizer(), ADDITIONS, 6, 12, seed=3)
     return Batch(drawn.input_ids, drawn.mask, drawn.group, torch.arange(18) % 3 == 0)
 
 
@@ -42,7 +42,7 @@ def test_a_batch_is_what_the_model_said() -> None:
         return torch.cat([input_ids.repeat_interleave(3, 0), torch.tensor(padded)], 1)
 
     model.generate = generate
-    found = sample(model, tokenizer, PROBLEMS[:2], 3, width, seed=0)
+    found = sample(model, tokenizer, ADDITIONS[:2], 3, width, seed=0)
     assert found.correct.tolist() == [True, False, False, True, False, True]
     assert found.group.tolist() == [0, 0, 0, 1, 1, 1]
     assert found.mask.sum(1).tolist() == [7, 7, width, 8, 5, 9]
@@ -53,7 +53,7 @@ def test_the_same_seed_draws_the_same_and_leaves_the_global_generator_alone() ->
     tokenizer = make_tokenizer()
     model = make_model(tokenizer, 0)
     torch.manual_seed(7)
-    first, again, other = (sample(model, tokenizer, PROBLEMS, 2, 6, seed) for seed in (5, 5, 6))
+    first, again, other = (sample(model, tokenizer, ADDITIONS, 2, 6, seed) for seed in (5, 5, 6))
     after = torch.rand(1)
     torch.manual_seed(7)
     assert torch.equal(torch.rand(1), after)
@@ -100,13 +100,13 @@ def test_nthr_by_the_double_sums(batch: Batch) -> None:
     model = make_model(make_tokenizer(), 0)
     record = forward(model, batch)
     unembedding = model.lm_head.weight.detach()
-    found, spared = token_advantages("nthr", batch, record, unembedding, 1)
+    found, eased = token_advantages("nthr", batch, record, unembedding, 1)
     response = torch.arange(18).repeat_interleave(batch.mask.sum(1))
     flat = (record.hidden[batch.mask], batch.token_ids[batch.mask], response, batch.group, batch.correct)
     expected = nthr_weights_reference(*flat, unembedding)
     base, _ = token_advantages("grpo", batch, record, unembedding, 1)
-    assert spared.any()
-    assert torch.equal(spared[batch.mask], expected.selected)
+    assert eased.any()
+    assert torch.equal(eased[batch.mask], expected.selected)
     torch.testing.assert_close(found[batch.mask], base[batch.mask] * expected.weight.float(), rtol=1e-5, atol=1e-6)
     assert not found[~batch.mask].any()
 
@@ -124,17 +124,17 @@ def test_thr_by_the_double_sums(batch: Batch) -> None:
     torch.testing.assert_close(found[batch.mask], base[batch.mask] * expected.weight.float(), rtol=1e-5, atol=1e-6)
 
 
-def test_random_spares_as_many_of_each_response(batch: Batch) -> None:
+def test_random_eases_as_many_of_each_response(batch: Batch) -> None:
     model = make_model(make_tokenizer(), 0)
     record = forward(model, batch)
     unembedding = model.lm_head.weight.detach()
     _, chosen = token_advantages("nthr", batch, record, unembedding, 1)
-    found, spared = token_advantages("nthr_random", batch, record, unembedding, 1)
+    found, eased = token_advantages("nthr_random", batch, record, unembedding, 1)
     base, nothing = token_advantages("grpo", batch, record, unembedding, 1)
-    assert torch.equal(spared.sum(1), chosen.sum(1))
-    assert not torch.equal(spared, chosen)
+    assert torch.equal(eased.sum(1), chosen.sum(1))
+    assert not torch.equal(eased, chosen)
     eta = torch.tensor(2 * abs(0.5 - 1 / 3))
-    torch.testing.assert_close(found, torch.where(spared, eta * base, base))
+    torch.testing.assert_close(found, torch.where(eased, eta * base, base))
     assert not nothing.any()
 
 
@@ -164,10 +164,10 @@ def test_a_pair_is_base_times_weights(batch: Batch) -> None:
     model = make_model(make_tokenizer(), 0)
     arguments = batch, forward(model, batch), model.lm_head.weight.detach(), 1
     base, _ = token_advantages("ngrpo", *arguments)
-    pair, spared = token_advantages("ngrpo+nthr", *arguments)
-    _, spared_of_grpo = token_advantages("nthr", *arguments)
-    assert torch.equal(spared, spared_of_grpo)
-    torch.testing.assert_close(pair, torch.where(spared, 2 * abs(0.5 - 1 / 3) * base, base))
+    pair, eased = token_advantages("ngrpo+nthr", *arguments)
+    _, eased_of_grpo = token_advantages("nthr", *arguments)
+    assert torch.equal(eased, eased_of_grpo)
+    torch.testing.assert_close(pair, torch.where(eased, 2 * abs(0.5 - 1 / 3) * base, base))
 
 
 def test_methods_that_drop_rows_keep_the_mean_over_the_others(batch: Batch) -> None:

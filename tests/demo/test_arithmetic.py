@@ -1,4 +1,4 @@
-"""The task: worked solutions, splits, final answers, reward."""
+"""The task: worked solutions, splits, final numbers, reward."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ import re
 import pytest
 
 from tests.families import failures
-from verl_nthr.demo.arithmetic import FOUR_DIGITS, THREE_DIGITS, Problem, Task, draw_problem, draw_splits, final_answer
+from verl_nthr.demo.arithmetic import (
+    FOUR_DIGITS,
+    THREE_DIGITS,
+    Addition,
+    Task,
+    draw_addition,
+    draw_splits,
+    final_number,
+)
 from verl_nthr.demo.reward import compute_score
 
 
 def test_a_worked_solution_word_by_word() -> None:
-    assert Problem(345, 678).question == "345+678=?"
-    assert Problem(345, 678).worked_solution == "5+8+0=13\n4+7+1=12\n3+6+1=10\nso 1023"
+    assert Addition(345, 678).prompt == "345+678=?"
+    assert Addition(345, 678).worked_solution == "5+8+0=13\n4+7+1=12\n3+6+1=10\nso 1023"
 
 
 @pytest.mark.parametrize(("task", "digits"), [(THREE_DIGITS, 3), (FOUR_DIGITS, 4)])
 def test_worked_solutions_agree_with_python(task: Task, digits: int) -> None:
     rng = random.Random(3)
     for _ in range(500):
-        problem = draw_problem(rng, task)
-        assert len(str(problem.left)) == len(str(problem.right)) == digits
-        *columns, last = problem.worked_solution.split("\n")
-        assert last == f"so {problem.left + problem.right}"
+        addition = draw_addition(rng, task)
+        assert len(str(addition.left)) == len(str(addition.right)) == digits
+        *columns, last = addition.worked_solution.split("\n")
+        assert last == f"so {addition.left + addition.right}"
         total, carried = 0, 0
         for place, column in enumerate(columns):
             expression, value = column.split("=")
@@ -32,9 +40,9 @@ def test_worked_solutions_agree_with_python(task: Task, digits: int) -> None:
             assert int(expression.split("+")[2]) == carried
             carried = int(value) // 10
             total += int(value) % 10 * 10**place
-        assert total + carried * 10 ** len(columns) == problem.left + problem.right
-        assert [c.split("+")[0] for c in columns] == list(reversed(str(problem.left)))
-        assert [re.split(r"\+", c)[1] for c in columns] == list(reversed(str(problem.right)))
+        assert total + carried * 10 ** len(columns) == addition.left + addition.right
+        assert [c.split("+")[0] for c in columns] == list(reversed(str(addition.left)))
+        assert [re.split(r"\+", c)[1] for c in columns] == list(reversed(str(addition.right)))
 
 
 def test_splits_have_no_addition_in_common_in_either_order() -> None:
@@ -49,7 +57,7 @@ def test_splits_depend_on_the_seed_alone() -> None:
     assert draw_splits(THREE_DIGITS, 1, 10, 10, 10) != draw_splits(THREE_DIGITS, 2, 10, 10, 10)
 
 
-ANSWERS = [
+RESPONSES = [
     ("5+8+0=13\n4+7+1=12\n3+6+1=10\nso 1023", "1023"),
     ("so 1023", "1023"),
     ("so 1023\n", "1023"),
@@ -63,17 +71,17 @@ ANSWERS = [
 ]
 
 
-def test_final_answer_and_reward() -> None:
+def test_final_number_and_reward() -> None:
     def check(case: tuple[str, str | None]) -> None:
-        response, answer = case
-        assert final_answer(response) == answer
-        right = 1.0 if answer == "1023" else 0.0
-        assert compute_score("worked_addition", response, "1023", {"index": 0}) == {"score": right, "acc": right}
+        response, number = case
+        assert final_number(response) == number
+        reward = 1.0 if number == "1023" else 0.0
+        assert compute_score("worked_addition", response, "1023", {"index": 0}) == {"score": reward, "acc": reward}
 
-    assert failures(check, ANSWERS) == []
+    assert failures(check, RESPONSES) == []
 
 
-def test_a_right_answer_after_wrong_steps_is_right_and_a_wrong_one_after_right_steps_is_not() -> None:
+def test_the_final_number_decides_whatever_the_steps_before_it() -> None:
     assert compute_score("", "5+8+0=99\nso 1023", "1023")["score"] == 1.0
     assert compute_score("", "5+8+0=13\n4+7+1=12\n3+6+1=10\nso 1024", "1023")["score"] == 0.0
     assert compute_score("", "so 01023", "1023")["score"] == 0.0

@@ -32,7 +32,7 @@ def line(step: int, data: dict[str, object]) -> str:
 
 def test_a_step() -> None:
     step = parse_step(line(3, TRAINING), "FILE:1")
-    assert (step.number, step.reward, step.selected, step.accuracy) == (3, 0.5, 0.125, None)
+    assert (step.number, step.reward, step.eased, step.accuracy) == (3, 0.5, 0.125, None)
     assert (step.seconds("gen"), step.seconds("adv")) == (4.0, 0.0)
     assert {"some/nan", "text", "flag"}.isdisjoint(step.data)
     assert parse_step(line(0, VALIDATION), "FILE:1").accuracy == 0.45
@@ -86,7 +86,7 @@ def test_the_line_of_a_step() -> None:
     assert step_line(Step(3, {}), 20) == "step  3/20"
     both = parse_step(line(20, TRAINING | VALIDATION), "x")
     assert step_line(both, 20) == (
-        "step 20/20  reward 0.500  tokens spared 12.5%  9.2 s  greedy accuracy on unseen problems 45.0%"
+        "step 20/20  reward 0.500  tokens eased 12.5%  9.2 s  greedy accuracy on unseen prompts 45.0%"
     )
 
 
@@ -106,4 +106,4 @@ def test_the_display_tells_what_is_new(tmp_path: Path) -> None:
     assert display.started is not None
     assert display.first_line is not None
     assert 0 <= display.started <= display.first_line
-    assert "step 1/2  reward 0.500  tokens spared 12.5%" in output.getvalue()
+    assert "step 1/2  reward 0.500  tokens eased 12.5%" in output.getvalue()

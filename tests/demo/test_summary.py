@@ -1,4 +1,4 @@
-"""What is reported at the end: accuracies, seconds, picture, and the log's last words after a failure."""
+"""The report at the end: accuracies, seconds, picture, and the log's last words after a failure."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def test_summary_file_and_table(tmp_path: Path) -> None:
         assert text in output.getvalue()
 
 
-@pytest.mark.parametrize("spared", [None, 0.1])
-def test_picture(tmp_path: Path, spared: float | None) -> None:
-    extra = {} if spared is None else {"nthr/eased_fraction": spared}
+@pytest.mark.parametrize("eased", [None, 0.1])
+def test_picture(tmp_path: Path, eased: float | None) -> None:
+    extra = {} if eased is None else {"nthr/eased_fraction": eased}
     steps = [Step(step.number, step.data | (extra if step.number else {})) for step in STEPS]
     write_figure(steps, tmp_path / "reward.png", "a $title_")
     height, width = matplotlib.image.imread(tmp_path / "reward.png").shape[:2]
     assert width > 800
-    assert (height > 600) is (spared is not None)
+    assert (height > 600) is (eased is not None)
 
 
 def test_last_lines(tmp_path: Path) -> None:

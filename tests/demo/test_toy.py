@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_nthr.demo import warm_up
-from verl_nthr.demo.arithmetic import FOUR_DIGITS, THREE_DIGITS, Problem, Task, draw_splits
+from verl_nthr.demo.arithmetic import FOUR_DIGITS, THREE_DIGITS, Addition, Task, draw_splits
 from verl_nthr.demo.settings import MAX_PROMPT_TOKENS
 from verl_nthr.demo.toy import write_data, write_model
 from verl_nthr.demo.toy_model import CHARACTERS, make_model, make_tokenizer
@@ -21,7 +21,7 @@ def test_tokenizer_round_trip(tmp_path: Path) -> None:
     make_tokenizer().save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "qwen2"}', encoding="utf-8")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    text = Problem(345, 678).worked_solution + CHARACTERS
+    text = Addition(345, 678).worked_solution + CHARACTERS
     ids = tokenizer.encode(text)
     assert len(ids) == len(text)
     assert tokenizer.unk_token_id not in ids
@@ -35,7 +35,7 @@ def test_chat_template() -> None:
     messages = [{"role": "user", "content": "345+678=?"}]
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     assert text == "<|im_start|>user\n345+678=?<|im_end|>\n<|im_start|>assistant\n"
-    ids = warm_up.encode_prompt(tokenizer, Problem(345, 678))
+    ids = warm_up.encode_prompt(tokenizer, Addition(345, 678))
     assert tokenizer.decode(ids) == text
     assert ids.count(tokenizer.eos_token_id) == 1
     assert len(ids) <= MAX_PROMPT_TOKENS
@@ -43,7 +43,7 @@ def test_chat_template() -> None:
 
 @pytest.mark.parametrize(("task", "largest"), [(THREE_DIGITS, 999), (FOUR_DIGITS, 9999)])
 def test_the_longest_solution_fits(task: Task, largest: int) -> None:
-    longest = Problem(largest, largest).worked_solution
+    longest = Addition(largest, largest).worked_solution
     assert len(make_tokenizer().encode(longest)) + 1 <= task.max_response_tokens
 
 
@@ -60,8 +60,8 @@ def test_data_files(tmp_path: Path) -> None:
     train, unseen = pd.read_parquet(toy.train), pd.read_parquet(toy.unseen)
     assert (len(train), len(unseen)) == (64, len(splits.unseen))
     assert set(train.columns) == {"data_source", "prompt", "ability", "reward_model", "extra_info"}
-    questions = [{row["content"] for prompt in frame["prompt"] for row in prompt} for frame in (train, unseen)]
-    assert not questions[0] & questions[1]
+    prompts = [{row["content"] for prompt in frame["prompt"] for row in prompt} for frame in (train, unseen)]
+    assert not prompts[0] & prompts[1]
     for prompt, reward in zip(train["prompt"], train["reward_model"], strict=True):
         left, right = prompt[0]["content"].removesuffix("=?").split("+")
         assert reward == {"style": "rule", "ground_truth": str(int(left) + int(right))}
@@ -111,10 +111,10 @@ def test_a_warm_up_that_never_gets_there(monkeypatch: pytest.MonkeyPatch) -> Non
         warm_up.warm_up(make_model(tokenizer, 0), tokenizer, THREE_DIGITS, [], set(), 0, lambda _: None)
 
 
-def test_greedy_accuracy_counts_right_final_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_greedy_accuracy_counts_correct_final_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = make_tokenizer()
     model = make_model(tokenizer, 0)
-    problems = [Problem(100, 200), Problem(111, 222), Problem(345, 678), Problem(500, 500)]
+    additions = [Addition(100, 200), Addition(111, 222), Addition(345, 678), Addition(500, 500)]
     responses = ["so 300", "so 334", "5+8+0=13\nso 1023", "so 1000 "]
 
     def generate(input_ids: torch.Tensor, **_: object) -> torch.Tensor:
@@ -123,7 +123,7 @@ def test_greedy_accuracy_counts_right_final_answers(monkeypatch: pytest.MonkeyPa
         return torch.cat([input_ids, pad(encoded, batch_first=True, padding_value=tokenizer.pad_token_id)], dim=1)
 
     monkeypatch.setattr(model, "generate", generate)
-    assert warm_up.greedy_accuracy(model, tokenizer, problems, 40) == 0.75
+    assert warm_up.greedy_accuracy(model, tokenizer, additions, 40) == 0.75
 
 
 @pytest.mark.usefixtures("short_warm_up")

@@ -17,7 +17,7 @@ from tests.evaluation.cases import write_benchmark
 from tests.toy import ToyPaths, make_toy
 from verl_nthr.cli.main import INTERRUPTED, main
 from verl_nthr.evaluation.rewards import Reward
-from verl_nthr.generation.questions import read_questions
+from verl_nthr.generation.prompts import read_prompts
 
 REWARD = """\
 def compute_score(data_source, solution_str, ground_truth, extra_info=None):
@@ -80,28 +80,28 @@ def greedy_response(toy: ToyPaths, index: int) -> str:
 
 def test_the_numbers_are_those_of_the_responses(toy: ToyPaths, whole: Path) -> None:
     document = json.loads((whole / "evaluation.json").read_bytes())
-    assert [(each["name"], each["questions"]) for each in document["benchmarks"]] == [("aime24", 20), ("mine", 3)]
+    assert [(each["name"], each["prompts"]) for each in document["benchmarks"]] == [("aime24", 20), ("mine", 3)]
     assert [(model["name"], model["step"]) for model in document["models"]] == [("toy", 10), ("toy", 20)]
     greedy, sampled = ([], [])
-    for name, questions in (("aime24", 20), ("mine", 3)):
-        _, *answers = map(json.loads, (whole / "toy@10" / f"{name}.greedy.jsonl").read_text().splitlines())
-        assert [answer["responses"] for answer in answers] == [[greedy_response(toy, i)] for i in range(questions)]
+    for name, prompts in (("aime24", 20), ("mine", 3)):
+        _, *groups = map(json.loads, (whole / "toy@10" / f"{name}.greedy.jsonl").read_text().splitlines())
+        assert [group["responses"] for group in groups] == [[greedy_response(toy, i)] for i in range(prompts)]
         found = document["models"][0]["benchmarks"][name]
-        correct = sum(reward(greedy_response(toy, index), index) for index in range(questions))
+        correct = sum(reward(greedy_response(toy, index), index) for index in range(prompts))
         assert found["greedy"]["correct"] == correct
-        assert found["greedy"]["value"] == pytest.approx(correct / questions)
-        greedy.append(correct / questions)
+        assert found["greedy"]["value"] == pytest.approx(correct / prompts)
+        greedy.append(correct / prompts)
 
-        _, *answers = map(json.loads, (whole / "toy@10" / f"{name}.sampled.jsonl").read_text().splitlines())
-        rights = [sum(reward(text, index) for text in answer["responses"]) for index, answer in enumerate(answers)]
-        assert len(rights) == questions
-        assert any(0 < right < SAMPLES for right in rights)
-        assert found["sampled"]["pass_at_k"]["1"]["value"] == pytest.approx(sum(rights) / SAMPLES / questions)
-        assert found["sampled"]["pass_at_k"]["4"]["value"] == pytest.approx(sum(map(bool, rights)) / questions)
-        lengths = [length for answer in answers for length in answer["tokens"]]
+        _, *groups = map(json.loads, (whole / "toy@10" / f"{name}.sampled.jsonl").read_text().splitlines())
+        hits = [sum(reward(text, index) for text in group["responses"]) for index, group in enumerate(groups)]
+        assert len(hits) == prompts
+        assert any(0 < each < SAMPLES for each in hits)
+        assert found["sampled"]["pass_at_k"]["1"]["value"] == pytest.approx(sum(hits) / SAMPLES / prompts)
+        assert found["sampled"]["pass_at_k"]["4"]["value"] == pytest.approx(sum(map(bool, hits)) / prompts)
+        lengths = [length for group in groups for length in group["tokens"]]
         assert found["sampled"]["mean_tokens"] == pytest.approx(sum(lengths) / len(lengths))
         assert found["sampled"]["cut_off"] == pytest.approx(lengths.count(LONGEST) / len(lengths))
-        sampled.append(sum(map(bool, rights)) / questions)
+        sampled.append(sum(map(bool, hits)) / prompts)
     average = document["models"][0]["average"]
     assert average["greedy"]["value"] == pytest.approx(sum(greedy) / 2)
     assert average["pass_at_k"]["4"]["value"] == pytest.approx(sum(sampled) / 2)
@@ -143,15 +143,15 @@ def test_a_killed_run_continues_to_the_same_results(
     score = Reward.score
     scored: list[int] = []
 
-    def killed(self: Reward, questions: list[Any], responses: list[list[str]]) -> list[list[float]]:
+    def killed(self: Reward, prompts: list[Any], responses: list[list[str]]) -> list[list[float]]:
         # of 20 greedy, 16 and 4 sampled, 3 greedy and 3 sampled for the first model, 20 and 16 for the second
         if len(scored) == 7:
             raise KeyboardInterrupt
-        return counted(self, questions, responses)
+        return counted(self, prompts, responses)
 
-    def counted(self: Reward, questions: list[Any], responses: list[list[str]]) -> list[list[float]]:
-        scored.append(len(questions))
-        return score(self, questions, responses)
+    def counted(self: Reward, prompts: list[Any], responses: list[list[str]]) -> list[list[float]]:
+        scored.append(len(prompts))
+        return score(self, prompts, responses)
 
     out = tmp_path / "out"
     monkeypatch.setattr(Reward, "score", killed)
@@ -228,7 +228,7 @@ def test_bad_input_loads_and_leaves_nothing(
     elif case == "data source":
         reward, complaint = None, "does not handle data_source='toy_addition'"
     elif case == "no model":
-        model, complaint = tmp_path / "model", "is no folder"
+        model, complaint = tmp_path / "model", "is not a folder"
     elif case == "no function":
         reward, complaint = f"{toy.reward}:scores", "has no function 'scores'"
     elif case == "nan":
@@ -251,7 +251,7 @@ def test_bad_input_loads_and_leaves_nothing(
 
 
 def test_the_default_reward_is_that_of_verl(tmp_path: Path) -> None:
-    gsm8k = read_questions(write_benchmark(tmp_path / "gsm8k.parquet", 4, "openai/gsm8k"))
+    gsm8k = read_prompts(write_benchmark(tmp_path / "gsm8k.parquet", 4, "openai/gsm8k"))
     assert Reward(None).score(gsm8k, [["#### 0", "0"], ["#### 2"], ["#### 5", "#### 4"], ["#### 6"]]) == [
         [1.0, 0.0],
         [1.0],
@@ -272,6 +272,6 @@ def test_vllm_gives_the_same_greedy_accuracy(toy: ToyPaths, whole: Path, tmp_pat
         )
         assert theirs == ours
         _, *sampled = map(json.loads, (tmp_path / "toy@10" / f"{name}.sampled.jsonl").read_text().splitlines())
-        assert all(len(set(answer["responses"])) == SAMPLES for answer in sampled)
+        assert all(len(set(group["responses"])) == SAMPLES for group in sampled)
     document = json.loads((tmp_path / "evaluation.json").read_bytes())
     assert document["settings"]["sampler"] == "vllm"

@@ -17,7 +17,7 @@ from verl_nthr.errors import InputError
 from verl_nthr.evaluation.benchmarks import read_benchmarks
 from verl_nthr.evaluation.checkpoints import find_model, merge_command
 from verl_nthr.evaluation.models import Model, parse_models
-from verl_nthr.evaluation.records import Answer, Records
+from verl_nthr.evaluation.records import Group, Records
 from verl_nthr.evaluation.settings import Settings
 
 
@@ -34,14 +34,14 @@ def test_benchmarks_come_in_the_order_of_the_paper(tmp_path: Path) -> None:
     alone = write_benchmark(tmp_path / "elsewhere" / "mine.parquet", 3)
     found = read_benchmarks([alone, tmp_path / "zebra", tmp_path / "math500", tmp_path / "aime24" / "test.parquet"])
     assert [each.title for each in found] == ["AIME24", "MATH500", "mine", "zebra"]
-    assert [len(each.questions) for each in found] == [2, 2, 3, 2]
+    assert [len(each.prompts) for each in found] == [2, 2, 3, 2]
 
 
 def test_a_file_of_several_data_sources(tmp_path: Path) -> None:
     first, second = (write_benchmark(tmp_path / f"{n}.parquet", n, source) for n, source in ((2, "a/b"), (3, "c")))
     both = tmp_path / "both.parquet"
     pd.concat([pd.read_parquet(first), pd.read_parquet(second)]).to_parquet(both)
-    assert [(each.name, len(each.questions)) for each in read_benchmarks([both])] == [("a_b", 2), ("c", 3)]
+    assert [(each.name, len(each.prompts)) for each in read_benchmarks([both])] == [("a_b", 2), ("c", 3)]
 
 
 def check_data_source(text: str, tmp_path: Path) -> None:
@@ -52,9 +52,9 @@ def check_data_source(text: str, tmp_path: Path) -> None:
     name = read_benchmarks([both])[0].name
     out = tmp_path / "out"
     records = Records(out / "model" / f"{name}.sampled.jsonl", {})
-    records.append(Answer(responses=[text], tokens=[1], rewards=[1.0]))
+    records.append(Group(responses=[text], tokens=[1], rewards=[1.0]))
     assert [path.parent for path in tmp_path.rglob("*.sampled.jsonl")] == [out / "model"]
-    assert Records(out / "model" / f"{name}.sampled.jsonl", {}).answers == records.answers
+    assert Records(out / "model" / f"{name}.sampled.jsonl", {}).groups == records.groups
 
 
 def test_a_data_source_is_no_path(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stored answers: damage is named before anything is computed from them."""
+"""Stored groups: damage is named before anything is computed from them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from tests.families import wrong_refusals
-from verl_nthr.evaluation.records import Answer, Records
+from verl_nthr.evaluation.records import Group, Records
 
 MADE_WITH = {"model": "m"}
-ANSWER = {"responses": ["so 3", "4"], "tokens": [3, 1], "rewards": [1.0, 0.0]}
+GROUP = {"responses": ["so 3", "4"], "tokens": [3, 1], "rewards": [1.0, 0.0]}
 
 
 def stored(folder: Path, *lines: Any) -> Path:
-    path = folder / "answers.jsonl"
+    path = folder / "groups.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in (MADE_WITH, *lines)), encoding="utf-8")
     return path
 
 
-def test_answers_are_read(tmp_path: Path) -> None:
-    assert Records(stored(tmp_path, ANSWER), MADE_WITH).answers == [Answer(**ANSWER)]
+def test_groups_are_read(tmp_path: Path) -> None:
+    assert Records(stored(tmp_path, GROUP), MADE_WITH).groups == [Group(**GROUP)]
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
@@ -35,8 +35,8 @@ def test_damage_is_named(tmp_path: Path) -> None:
     ]
     assert (
         wrong_refusals(
-            lambda changes: Records(stored(tmp_path, ANSWER, ANSWER | changes), MADE_WITH),
-            [(changes, ("answers.jsonl:3", "remove it", *facts)) for changes, facts in cases],
+            lambda changes: Records(stored(tmp_path, GROUP, GROUP | changes), MADE_WITH),
+            [(changes, ("groups.jsonl:3", "remove it", *facts)) for changes, facts in cases],
         )
         == []
     )

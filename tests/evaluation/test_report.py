@@ -17,7 +17,7 @@ from verl_nthr.evaluation.report import markdown, print_report
 from verl_nthr.text import label
 
 # Wilson's intervals of 3/30, 12/30, 10/40 and 25/40 by their formula; averages by hand; Pass@2 of 2 correct among 4
-# samples is 1 − 1/6, of 15 of 30 questions 41.7 %
+# samples is 1 − 1/6, of 15 of 30 prompts 41.7 %
 GOLDEN = """\
 **Greedy accuracy, % (95 % interval)**
 
@@ -33,14 +33,14 @@ GOLDEN = """\
 | base | 16.2 | 27.1 | 32.5 |
 | nthr, step 40 | 25.0 | 41.7 | 50.0 |
 
-**Pass@K, %: AIME24 (30 questions, 4 samples each at temperature 1)**
+**Pass@K, %: AIME24 (30 prompts, 4 samples each at temperature 1)**
 
 | model | K=1 | K=2 | K=4 |
 | --- | ---: | ---: | ---: |
 | base | 20.0 | 33.3 | 40.0 |
 | nthr, step 40 | 25.0 | 41.7 | 50.0 |
 
-**Pass@K, %: AMC23 (40 questions, 4 samples each at temperature 1)**
+**Pass@K, %: AMC23 (40 prompts, 4 samples each at temperature 1)**
 
 | model | K=1 | K=2 | K=4 |
 | --- | ---: | ---: | ---: |

@@ -34,13 +34,13 @@ def test_pass_at_k_that_is_not_defined(samples: int, correct: int, k: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("correct", "questions", "low", "high"),
+    ("correct", "prompts", "low", "high"),
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_wilson_gives_newcombes_table(correct: int, questions: int, low: float, high: float) -> None:
+def test_wilson_gives_newcombes_table(correct: int, prompts: int, low: float, high: float) -> None:
     """Table I, method 3, of R. G. Newcombe, Statistics in Medicine 17 (1998) 857-872."""
-    estimate = wilson(correct, questions)
-    assert estimate["value"] == correct / questions
+    estimate = wilson(correct, prompts)
+    assert estimate["value"] == correct / prompts
     assert (estimate["low"], estimate["high"]) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
 
 
@@ -72,7 +72,7 @@ def test_bootstrap_of_normal_values_is_the_normal_interval() -> None:
     assert bootstrap([first, second]) == estimates
 
 
-def test_bootstrap_of_a_single_question() -> None:
+def test_bootstrap_of_a_single_prompt() -> None:
     assert bootstrap([np.array([[0.5], [0.25]])]) == [
         {"value": 0.5, "low": None, "high": None},
         {"value": 0.25, "low": None, "high": None},

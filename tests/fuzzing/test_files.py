@@ -20,7 +20,7 @@ from verl_nthr.errors import InputError
 from verl_nthr.evaluation.records import Records
 from verl_nthr.evaluation.settings import Settings
 from verl_nthr.evaluation.summary import summarise
-from verl_nthr.generation.questions import Question
+from verl_nthr.generation.prompts import Prompt
 from verl_nthr.heatmap.page import write_heatmap
 from verl_nthr.heatmap.report import print_report, to_json
 from verl_nthr.probe.rollouts import read_rollouts
@@ -78,8 +78,8 @@ def test_a_token_dump_makes_a_page_of_two_scripts_with_strict_json(tmp_path: Pat
         print_report(summary, Console(file=io.StringIO()))
 
 
-ANSWER = {"responses": ["so 3"], "tokens": [3], "rewards": [1.0]}
-ROLLOUT = {"question": "0", "prompt": [1, 2], "responses": [[3], [4, 5]], "rewards": [1.0, 0.0]}
+GROUP = {"responses": ["so 3"], "tokens": [3], "rewards": [1.0]}
+ROLLOUT = {"name": "0", "prompt": [1, 2], "responses": [[3], [4, 5]], "rewards": [1.0, 0.0]}
 DUMPED = {"step": 2, "uid": "abc", "prompt": "1+1=?", "token_ids": [9, 8], "mask": [1, 1], "reward": 0.5}
 VERLS = {"input": "1+1=?", "output": "2", "gts": "2", "score": 1.0, "step": 3, "uid": "abc_0_0"}
 METRICS = {"step": 1, "data": {"critic/score/mean": 0.5, "timing_s/step": 2.0, "val-core/x/acc/mean@1": 0.5}}
@@ -103,12 +103,12 @@ class Tokenizer:
 
 
 @fuzzed()
-@given(json_lines(ANSWER))
-def test_answers_can_be_summarised(tmp_path: Path, content: bytes) -> None:
+@given(json_lines(GROUP))
+def test_stored_groups_can_be_summarised(tmp_path: Path, content: bytes) -> None:
     with may_refuse(InputError):
-        answers = Records(written(tmp_path / "answers.jsonl", b'{"model": "m"}\n' + content), {"model": "m"}).answers
-        if answers:
-            json.dumps(summarise({"b": {"greedy": answers}}, Settings()), allow_nan=False)
+        groups = Records(written(tmp_path / "groups.jsonl", b'{"model": "m"}\n' + content), {"model": "m"}).groups
+        if groups:
+            json.dumps(summarise({"b": {"greedy": groups}}, Settings()), allow_nan=False)
 
 
 @fuzzed()
@@ -116,10 +116,10 @@ def test_answers_can_be_summarised(tmp_path: Path, content: bytes) -> None:
 def test_rollouts_have_a_reward_for_each_response(
     tmp_path: Path, content: bytes, stored: bytes, with_data: bool
 ) -> None:
-    path, questions = tmp_path / "rollouts.jsonl", [Question(0, CHAT, "toy", "2", {})] if with_data else None
+    path, prompts = tmp_path / "rollouts.jsonl", [Prompt(0, CHAT, "toy", "2", {})] if with_data else None
     for file, read in (
         (content, lambda: read_rollouts(path)),
-        (stored, lambda: read_stored(path, Tokenizer(), questions, 8)),
+        (stored, lambda: read_stored(path, Tokenizer(), prompts, 8)),
     ):
         written(path, file)
         with may_refuse(InputError):

@@ -79,12 +79,12 @@ def test_vllm_runs_in_its_own_process(tmp_path: Path, monkeypatch: pytest.Monkey
     decoding = Decoding(responses=2, temperature=1.0, max_response_tokens=9)
     begin = time.monotonic()
     with VLLMSampler("some/model", "float32") as sample:
-        answers = sample([[1, 2], [3]], decoding, seed=50)
-        assert sample([[1, 2], [3]], decoding, seed=50) == answers
+        responses = sample([[1, 2], [3]], decoding, seed=50)
+        assert sample([[1, 2], [3]], decoding, seed=50) == responses
         other = sample([[1, 2]], decoding, seed=51)
     assert time.monotonic() - begin < 90
-    seeds = [answer[0][-3] for answer in (*answers, *other)]
-    assert answers == [[[1, 2, seeds[0], 9, 0], [1, 2, seeds[0], 9, 1]], [[3, seeds[1], 9, 0], [3, seeds[1], 9, 1]]]
+    seeds = [each[0][-3] for each in (*responses, *other)]
+    assert responses == [[[1, 2, seeds[0], 9, 0], [1, 2, seeds[0], 9, 1]], [[3, seeds[1], 9, 0], [3, seeds[1], 9, 1]]]
     # vLLM adds a response's number to the seed
     assert min(abs(a - b) for a, b in itertools.combinations(seeds, 2)) > 256
     with VLLMSampler("broken", "float32") as sample, pytest.raises(InputError, match="vLLM ended"):
@@ -94,8 +94,8 @@ def test_vllm_runs_in_its_own_process(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_greedy_takes_the_most_likely_token() -> None:
     model = tiny_model(scale=2.0)
     prompts = [[5, 6, 7], [9, 8]]
-    answers = TransformersSampler(model, make_tokenizer())(prompts, Decoding(1, 0.0, 4), seed=0)
-    for prompt, (response,) in zip(prompts, answers, strict=True):
+    responses = TransformersSampler(model, make_tokenizer())(prompts, Decoding(1, 0.0, 4), seed=0)
+    for prompt, (response,) in zip(prompts, responses, strict=True):
         for length, token in enumerate(response):
             with torch.no_grad():
                 logits = model(input_ids=torch.tensor([prompt + response[:length]])).logits[0, -1]

@@ -1,4 +1,4 @@
-"""What the page's script unpacks is what was dumped."""
+"""The page's script unpacks what was dumped."""
 
 from __future__ import annotations
 

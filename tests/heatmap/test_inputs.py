@@ -1,4 +1,4 @@
-"""Which files are read, and what is said about those that cannot be."""
+"""Files that are read, and messages about those that cannot be."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Elements(HTMLParser):
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the page's script reads."""
+        """The data of the page's script."""
         return json.loads(self.raw[1])
 
 

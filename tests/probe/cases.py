@@ -10,7 +10,7 @@ from verl_nthr.probe.policy import Policy
 from verl_nthr.probe.rollouts import Rollout
 
 ROLLOUT = Rollout(
-    question="q",
+    name="q",
     prompt=[5, 6, 7],
     responses=[[10, 11, 12, 13], [10, 11, 15], [20, 4, 6, 7, 8], [9]],
     rewards=[1.0, 0.0, 0.0, 1.0],

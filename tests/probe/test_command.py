@@ -48,14 +48,14 @@ def results(out: Path) -> dict[str, Any]:
 def test_json_and_files(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_toy(toy, tmp_path / "out") == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["questions"] == 3
+    assert summary["groups"] == 3
     assert set(summary["variants"]) == {"grpo", "pos_only", "random", "nthr", "exact"}
     for variant in summary["variants"].values():
         assert math.isfinite(variant["mean_delta"])
         assert 0 <= variant["share_negative"] <= 1
     assert {"nthr_beats_grpo", "nthr_beats_random"} <= set(summary)
     assert summary["gwhes_overlap"] == {"10": None, "15": None}
-    assert {"nthr", "entropy", "neg_log_prob", "selected_that_harm"} <= set(summary["true_effect"])
+    assert {"nthr", "entropy", "neg_log_prob", "eased_that_harm"} <= set(summary["true_effect"])
 
     document = results(tmp_path / "out")
     assert document["summary"] == summary
@@ -72,7 +72,7 @@ def test_the_table_is_printed(toy: ToyPaths, tmp_path: Path, capsys: pytest.Capt
     arguments = [option for option in OPTIONS if option != "--json"]
     assert run(toy.model, toy.train, "--reward", toy.reward, "--out", tmp_path / "out", *arguments) == 0
     printed = capsys.readouterr().out
-    for expected in ("3 mixed questions", "GRPO+NTHR", "Pos-Only", "Punishing truly harms", "probe.json"):
+    for expected in ("3 mixed groups", "GRPO+NTHR", "Pos-Only", "Punishing truly harms", "probe.json"):
         assert expected in printed
 
 
@@ -92,7 +92,7 @@ def test_a_killed_run_continues_to_the_same_results(
     assert run_toy(toy, out) == INTERRUPTED
     assert not (out / "probe.json").exists()
     # a kill in the middle of two lines
-    for name, keep in (("questions.jsonl", 1), ("rollouts.jsonl", 2)):
+    for name, keep in (("results.jsonl", 1), ("rollouts.jsonl", 2)):
         lines = (out / name).read_bytes().splitlines(keepends=True)
         (out / name).write_bytes(b"".join(lines[:keep]) + lines[keep][:20])
     measured: list[int] = []
@@ -112,18 +112,18 @@ def test_other_settings_are_refused(toy: ToyPaths, tmp_path: Path, capsys: pytes
     assert run_toy(toy, tmp_path) == 0
     assert run_toy(toy, tmp_path, "--seed", "1") == 1
     assert "seed=0; pass another --out" in capsys.readouterr().err
-    questions = tmp_path / "questions.jsonl"
-    first = json.loads(questions.read_text().splitlines()[0])
-    questions.write_text(json.dumps(first | {"delta": None}) + "\n")
+    prompts = tmp_path / "results.jsonl"
+    first = json.loads(prompts.read_text().splitlines()[0])
+    prompts.write_text(json.dumps(first | {"delta": None}) + "\n")
     assert run_toy(toy, tmp_path) == 1
     printed = capsys.readouterr().err
-    assert all(fact in printed for fact in ("questions.jsonl:1", "'delta'", "None", "--out"))
+    assert all(fact in printed for fact in ("results.jsonl:1", "'delta'", "None", "--out"))
     (tmp_path / "run.json").write_text("[" * 100_000)
     assert run_toy(toy, tmp_path) == 1
     assert "run.json is no JSON" in capsys.readouterr().err
 
 
-def test_stored_rollouts_of_the_same_question(toy: ToyPaths, tmp_path: Path) -> None:
+def test_stored_rollouts_of_the_same_prompt(toy: ToyPaths, tmp_path: Path) -> None:
     lines = [
         {"input": "user\n0+0=?\nassistant\n", "output": text, "score": value, "step": 1, "uid": f"u_{index}_0"}
         for index, (text, value) in enumerate([("1+2", 1.0), ("1+3", 0.0), ("so", 0.0)])
@@ -132,15 +132,15 @@ def test_stored_rollouts_of_the_same_question(toy: ToyPaths, tmp_path: Path) -> 
     stored.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     assert run(toy.model, toy.train, "--from", stored, "--out", tmp_path / "out", "--json", "--lr", "1e-3") == 0
     (result,) = results(tmp_path / "out")["results"]
-    assert result["question"] == "1/u"
+    assert result["name"] == "1/u"
     assert result["success_rate"] == pytest.approx(1 / 3)
-    assert result["negative_tokens"] == len("1+3") + 1 + len("so") + 1
+    assert result["wrong_tokens"] == len("1+3") + 1 + len("so") + 1
 
 
-def test_no_mixed_question(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_mixed_group(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert run(toy.model, toy.train, "--reward", f"{toy.reward}:none_right", "--out", out, *OPTIONS) == 1
-    assert "no mixed question" in capsys.readouterr().err
+    assert "no mixed group" in capsys.readouterr().err
     assert not (out / "probe.json").exists()
 
 
@@ -174,7 +174,7 @@ def test_bad_data_leaves_nothing(case: str, toy: ToyPaths, tmp_path: Path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_without_output_layer(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_without_lm_head(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tokenizer = make_tokenizer()
     tokenizer.save_pretrained(tmp_path / "headless")
     make_model(tokenizer).model.save_pretrained(tmp_path / "headless")
@@ -207,7 +207,7 @@ def test_wrong_arguments_end_with_2(arguments: list[str], complaint: str, capsys
 def test_the_toy_shows_the_effect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--toy", "--groups", "30", "--out", tmp_path / "out", "--json") == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["questions"] == 30
+    assert summary["groups"] == 30
     mean = {name: variant["mean_delta"] for name, variant in summary["variants"].items()}
     assert mean["pos_only"] > mean["nthr"] > mean["grpo"]
     assert summary["nthr_beats_grpo"] > 0.6

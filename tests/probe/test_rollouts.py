@@ -13,7 +13,7 @@ from verl_nthr.probe.rollouts import read_rollouts
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rollouts.jsonl"
-    path.write_text(json.dumps(ROLLOUT.model_dump()) + "\n" + '{"question": "cut o', encoding="utf-8")
+    path.write_text(json.dumps(ROLLOUT.model_dump()) + "\n" + '{"name": "cut o', encoding="utf-8")
     assert read_rollouts(path) == [ROLLOUT]
     assert read_rollouts(tmp_path / "none") == []
 
@@ -26,7 +26,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         read_rollouts(path)
 
     cases: list[tuple[dict[str, Any], tuple[str, ...]]] = [
-        ({"question": 7}, ("'question'", "7")),
+        ({"name": 7}, ("'name'", "7")),
         ({"prompt": [0.5]}, ("'prompt'[0]", "0.5")),
         ({"responses": [1]}, ("'responses'[0]", "1")),
         ({"rewards": [1.0, float("nan"), 0.0, 0.0]}, ("'rewards'[1]", "finite", "nan")),

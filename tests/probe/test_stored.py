@@ -10,11 +10,11 @@ import pytest
 from tests.families import wrong_refusals
 from tests.toy import make_tokenizer
 from verl_nthr.errors import InputError
-from verl_nthr.generation.questions import Question
+from verl_nthr.generation.prompts import Prompt
 from verl_nthr.probe.stored import read_stored
 
 TOKENIZER = make_tokenizer()
-QUESTIONS = [Question(index, [{"role": "user", "content": f"{index}+1=?"}], "toy", "1", {}) for index in range(2)]
+PROMPTS = [Prompt(index, [{"role": "user", "content": f"{index}+1=?"}], "toy", "1", {}) for index in range(2)]
 VERL = {"input": "user\n0+1=?\nassistant\n", "output": "so 1", "gts": "1", "score": 1.0, "step": 3, "uid": "abc_0_0"}
 DUMP = {
     "schema": 1,
@@ -37,8 +37,8 @@ def write(folder: Path, *entries: dict | str) -> Path:
 def test_verl_rollouts(tmp_path: Path) -> None:
     other = {**VERL, "input": "user\n1+1=?\nassistant\n", "uid": "xyz_0_0", "score": 0.0}
     second = {**VERL, "output": "so 12345", "score": 0.25, "uid": "abc_1_0"}
-    groups = read_stored(write(tmp_path, VERL, other, second), TOKENIZER, QUESTIONS, max_response_tokens=8)
-    assert [group.question for group in groups] == ["3/abc", "3/xyz"]
+    groups = read_stored(write(tmp_path, VERL, other, second), TOKENIZER, PROMPTS, max_response_tokens=8)
+    assert [group.name for group in groups] == ["3/abc", "3/xyz"]
     assert groups[0].rewards == [1.0, 0.25]
     assert TOKENIZER.decode(groups[0].prompt) == DUMP["prompt"]
     # the first response ended by itself, the second one was cut at 8 tokens
@@ -48,7 +48,7 @@ def test_verl_rollouts(tmp_path: Path) -> None:
 def test_verl_rollouts_without_uid_are_grouped_by_prompt_and_step(tmp_path: Path) -> None:
     plain = {name: value for name, value in VERL.items() if name != "uid"}
     path = write(tmp_path, plain, plain, {**plain, "step": 4})
-    assert [len(group.rewards) for group in read_stored(path, TOKENIZER, QUESTIONS, 8)] == [2, 1]
+    assert [len(group.rewards) for group in read_stored(path, TOKENIZER, PROMPTS, 8)] == [2, 1]
 
 
 def test_token_dumps_need_no_data(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     ]
     assert (
         wrong_refusals(
-            lambda entries: read_stored(write(tmp_path, *entries), TOKENIZER, QUESTIONS, 8),
+            lambda entries: read_stored(write(tmp_path, *entries), TOKENIZER, PROMPTS, 8),
             [(entries, ("rollouts.jsonl", *facts)) for entries, facts in cases],
         )
         == []

@@ -77,7 +77,7 @@ def test_record_equals_single_passes() -> None:
     record = policy.record(ROLLOUT)
     expected = [token_log_probs(policy.model, ROLLOUT.prompt, y, 0.9) for y in ROLLOUT.responses]
     torch.testing.assert_close(record.log_probs, torch.cat(expected).detach(), rtol=1e-4, atol=1e-4)
-    head = policy.output_layer.weight.detach()
+    head = policy.lm_head.weight.detach()
     distribution = torch.softmax(record.hidden @ head.T / 0.9, -1)
     torch.testing.assert_close(record.entropy, torch.distributions.Categorical(distribution).entropy())
     ids = torch.tensor([token for y in ROLLOUT.responses for token in y])

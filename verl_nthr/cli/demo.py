@@ -26,7 +26,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"algorithm.adv_estimator: {', '.join(known_estimators())}",
     )
     parser.add_argument("--steps", type=positive_int, default=20, metavar="N", help="training steps")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of problems, model and sampling")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of additions, model and sampling")
     parser.add_argument("--workers", type=positive_int, default=1, metavar="N", help="training processes")
     parser.add_argument(
         "--out",

@@ -39,7 +39,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--out", type=Path, default=Path("eval-out"), metavar="DIR", help="folder of the run (%(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print evaluation.json instead of the tables")
-    parser.add_argument("--samples", type=positive_int, default=0, help="responses to each question, for Pass@K (none)")
+    parser.add_argument("--samples", type=positive_int, default=0, help="responses to each prompt, for Pass@K (none)")
     parser.add_argument("--k", type=positive_int, help="largest K of Pass@K (as --samples, but at most 256)")
     parser.add_argument("--temperature", type=positive_float, default=1.0, help="of the samples (%(default)s)")
     parser.add_argument("--max-response-tokens", type=positive_int, default=3072, help="(%(default)s)")

@@ -22,7 +22,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, default=Path("tokens.html"), metavar="FILE", help="(default: %(default)s)")
     parser.add_argument("--title", help="heading of the page (default: names the dump)")
     parser.add_argument(
-        "--steps", type=_steps, default=[], metavar="LIST", help="steps of the folders, as 1,10-20 (default: all)"
+        "--steps",
+        type=_steps,
+        default=[],
+        metavar="LIST",
+        help="steps of the folders, such as 1,10-20 (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print the summaries as one JSON object")
     parser.set_defaults(run=run)
@@ -59,7 +63,7 @@ def _steps(text: str) -> list[range]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if match is None:
-            raise argparse.ArgumentTypeError(f"{part!r} is neither a step nor a range of steps, as 1,10-20")
+            raise argparse.ArgumentTypeError(f"{part!r} is neither a step nor a range; use for example 1,10-20")
         first = int(match[1])
         ranges.append(range(first, int(match[2] or first) + 1))
     return ranges

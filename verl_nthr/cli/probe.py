@@ -1,4 +1,4 @@
-"""``verl-nthr probe``: one update a question, with and without NTHR."""
+"""``verl-nthr probe``: one update per prompt, with and without NTHR."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "probe",
         help="measure on your model and data how one GRPO update displaces correct responses, with and without NTHR",
-        description="For each question with correct and incorrect responses: one update from the same weights with "
+        description="For each prompt with correct and wrong responses: one update from the same weights with "
         "GRPO, Pos-Only, GRPO+Random and GRPO+NTHR, and the change of log-likelihood of the correct responses. "
         "A run that was stopped continues when it is started again with the same arguments.",
     )
@@ -42,7 +42,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: probe-out)")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     parser.add_argument("--true-effect", action="store_true", help="compare with exact first-order effects of tokens")
-    parser.add_argument("--groups", type=positive_int, default=default.groups, help="mixed questions (%(default)s)")
+    parser.add_argument("--groups", type=positive_int, default=default.groups, help="mixed groups (%(default)s)")
     parser.add_argument("--responses", type=_at_least_two, default=default.responses, help="G (%(default)s)")
     parser.add_argument("--temperature", type=positive_float, default=default.temperature, help="(%(default)s)")
     parser.add_argument(
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_report(summary, Console())
         folder = on_one_line(str(out))
-        print(f"Every question: {folder}/probe.json; figures: {folder}/figure1.png, {folder}/figure4.png")
+        print(f"Every prompt: {folder}/probe.json; figures: {folder}/figure1.png, {folder}/figure4.png")
     return 0
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2ForCausalLM
 
-from verl_nthr.demo.arithmetic import Problem, final_answer
+from verl_nthr.demo.arithmetic import Addition, final_number
 from verl_nthr.demo.warm_up import encode_prompt
 
 
@@ -42,13 +42,13 @@ class Batch:
 def sample(
     model: Qwen2ForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
-    problems: list[Problem],
+    additions: list[Addition],
     responses: int,
     max_response_tokens: int,
     seed: int,
 ) -> Batch:
-    """Sample ``responses`` to each problem at temperature 1 from the untruncated distribution."""
-    prompts = torch.tensor([encode_prompt(tokenizer, problem) for problem in problems])
+    """Sample ``responses`` to each addition at temperature 1 from the untruncated distribution."""
+    prompts = torch.tensor([encode_prompt(tokenizer, addition) for addition in additions])
     config = GenerationConfig(
         do_sample=True,
         temperature=1.0,
@@ -65,10 +65,10 @@ def sample(
     tokens = sequences[:, prompts.shape[1] :]
     ended_before = (tokens == tokenizer.eos_token_id).cumsum(1) - (tokens == tokenizer.eos_token_id).long()
     texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
-    answers = [problem.answer for problem in problems for _ in range(responses)]
+    totals = [addition.total for addition in additions for _ in range(responses)]
     return Batch(
         input_ids=sequences,
         mask=ended_before == 0,
-        group=torch.arange(len(problems)).repeat_interleave(responses),
-        correct=torch.tensor([final_answer(text) == answer for text, answer in zip(texts, answers, strict=True)]),
+        group=torch.arange(len(additions)).repeat_interleave(responses),
+        correct=torch.tensor([final_number(text) == total for text, total in zip(texts, totals, strict=True)]),
     )

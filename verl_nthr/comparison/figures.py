@@ -17,8 +17,8 @@ from verl_nthr.line_styles import STYLES
 from verl_nthr.text import for_figure
 
 PANELS = (
-    ("greedy", "greedy accuracy,\nunseen problems"),
-    ("share_negative", "correct answers that\nthe update made less\nlikely (last 5 steps)"),
+    ("greedy", "greedy accuracy,\nunseen prompts"),
+    ("share_negative", "correct responses that\nthe update made less\nlikely (last 5 steps)"),
     ("delta_logp", "mean change of\nln π(correct | prompt)\nby the update (last 5)"),
 )
 

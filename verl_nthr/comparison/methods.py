@@ -21,7 +21,7 @@ OPTIONS = AlgorithmOptions()
 
 
 def parse_method(method: str) -> Estimator:
-    """An estimator of this package or of verl by its name, or a pair as ``ngrpo+nthr``: base and weighting.
+    """An estimator of this package or of verl by its name, or a pair such as ``ngrpo+nthr``: base and weighting.
 
     Raises:
         InputError: there is none, or it needs more than rewards and groups.
@@ -40,7 +40,7 @@ def parse_method(method: str) -> Estimator:
     except (TypeError, ValueError, KeyError, AssertionError) as error:
         raise InputError(
             f"--estimators {method}: there is no such estimator, or it needs more than rewards and groups ({error}); "
-            f"use {', '.join(ESTIMATORS)} or one of verl's as grpo, rloo, grpo_passk"
+            f"use {', '.join(ESTIMATORS)} or one of verl's, such as grpo, rloo or grpo_passk"
         ) from error
     return Estimator(method)
 

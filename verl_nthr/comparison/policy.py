@@ -13,7 +13,7 @@ from verl_nthr.comparison.batch import Batch
 
 @dataclass(frozen=True)
 class Record:
-    """What one forward gives; axes R responses, L tokens of the longest, D hidden size."""
+    """The results of one forward pass; axes R responses, L tokens of the longest, D hidden size."""
 
     log_probs: Tensor
     """[R, L] float32, 0 outside the responses; gradients flow."""

@@ -14,7 +14,7 @@ NAMES = {"grpo": "GRPO", "nthr": "GRPO+NTHR", "nthr_random": "GRPO+Random", "pos
 MEASURES = (
     ("greedy_after", "greedy accuracy, %", 100),
     ("pass_at_k_after", "Pass@{k}, %", 100),
-    ("share_negative", "correct answers that fell, %", 100),
+    ("share_negative", "correct responses that fell, %", 100),
     ("delta_logp", "Δ ln π(y⁺)·10³", 1000),
 )
 """Keys of the summary, with their headings and the factors that they are shown by."""
@@ -22,7 +22,7 @@ MEASURES = (
 
 def headings(pass_k: int) -> list[str]:
     """Of the columns of :func:`rows`."""
-    return ["method", *(heading.format(k=pass_k) for _, heading, _ in MEASURES), "tokens spared, %"]
+    return ["method", *(heading.format(k=pass_k) for _, heading, _ in MEASURES), "tokens eased, %"]
 
 
 def rows(methods: dict[str, Any]) -> list[list[str]]:
@@ -33,7 +33,7 @@ def rows(methods: dict[str, Any]) -> list[list[str]]:
     for method, found in methods.items():
         differences = found.get("minus_grpo", {})
         cells = [_cell(found[name], differences.get(name), factor) for name, _, factor in MEASURES]
-        table.append([NAMES.get(method, label(method)), *cells, f"{100 * found['spared_fraction']['mean']:.1f}"])
+        table.append([NAMES.get(method, label(method)), *cells, f"{100 * found['eased_fraction']['mean']:.1f}"])
     return table
 
 

@@ -87,7 +87,7 @@ def _read(settings: Settings, out: Path) -> dict[str, Any] | None:
         result = json.loads(path.read_bytes())
         theirs = result["settings"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is no result of a run ({error!r}); remove it") from error
+        raise InputError(f"{path} is not a result of a run ({error!r}); remove it") from error
     if theirs != asdict(settings):
         differ = ", ".join(
             f"{name}={theirs.get(name)!r}" for name, value in asdict(settings).items() if theirs.get(name) != value

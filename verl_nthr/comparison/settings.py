@@ -23,7 +23,7 @@ class Settings:
     """Name of the estimator, or a pair such as ``ngrpo+nthr``."""
 
     seed: int
-    """Of the problems, the model, the warm-up and the sampling; the methods of one seed start alike."""
+    """Of the additions, the model, the warm-up and the sampling; the methods of one seed start alike."""
 
     steps: int
     """Training steps, one update each."""

@@ -10,7 +10,7 @@ from scipy import stats
 BASELINE = "grpo"
 CONFIDENCE = 0.95
 WINDOW = 5
-MEASURES = ("greedy_after", "pass_at_k_after", "share_negative", "delta_logp", "spared_fraction")
+MEASURES = ("greedy_after", "pass_at_k_after", "share_negative", "delta_logp", "eased_fraction")
 MONITOR = {"lld/share_negative": "share_negative", "lld/delta_logp/mean": "delta_logp"}
 """The monitor's entries of a step, by the names that they have here."""
 
@@ -19,7 +19,7 @@ def table_of_runs(results: list[dict[str, Any]]) -> pd.DataFrame:
     """A row for each run: task, method, seed, seconds, accuracies before and after, and :data:`MEASURES`.
 
     ``share_negative`` and ``delta_logp`` are the monitor's share of correct responses whose likelihood fell and its
-    mean change of their log-likelihood, averaged over the steps that had correct responses; ``spared_fraction`` is
+    mean change of their log-likelihood, averaged over the steps that had correct responses; ``eased_fraction`` is
     averaged over all steps.
     """
     rows = []
@@ -39,7 +39,7 @@ def table_of_runs(results: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """What ``--json`` prints: by task, by method.
+    """The output of ``--json``: by task, by method.
 
     Returns:
         ``tasks.<task>.<method>`` with ``seeds``, ``seconds`` (mean of a run), ``greedy_before``, ``pass_at_k_before``
@@ -85,7 +85,7 @@ def interval(values: pd.Series) -> dict[str, float | None]:
 def _steps(result: dict[str, Any]) -> pd.DataFrame:
     """A row for each step; a step without correct responses has no displacement."""
     steps = pd.DataFrame(result["steps"]).rename(columns=MONITOR)
-    return steps.reindex(columns=["spared_fraction", *MONITOR.values()])
+    return steps.reindex(columns=["eased_fraction", *MONITOR.values()])
 
 
 def _by_seed(results: list[dict[str, Any]], name: str) -> pd.DataFrame:

@@ -58,12 +58,12 @@ class Run:
     def step(self, step: int) -> dict[str, float]:
         """Sample, update, and measure how the update moved the batch's correct responses."""
         settings = self.settings
-        problems = self.splits.train[(step - 1) * settings.prompts : step * settings.prompts]
-        batch = self._sample(problems, settings.responses, step)
+        additions = self.splits.train[(step - 1) * settings.prompts : step * settings.prompts]
+        batch = self._sample(additions, settings.responses, step)
         record = forward(self.model, batch)
         old_log_probs = record.log_probs.detach()
         unembedding = self.model.lm_head.weight.detach()
-        advantages, spared = token_advantages(settings.method, batch, record, unembedding, self._seed(step))
+        advantages, eased = token_advantages(settings.method, batch, record, unembedding, self._seed(step))
         self.optimizer.zero_grad()
         policy_loss(record.log_probs, old_log_probs, advantages, batch.mask).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_GRAD)
@@ -72,21 +72,21 @@ class Run:
             "accuracy": float(batch.correct.float().mean()),
             "entropy": float(record.entropy[batch.mask].mean()),
             "response_tokens": float(batch.mask.sum(1).float().mean()),
-            "spared_fraction": _spared_fraction(batch, spared),
+            "eased_fraction": _eased_fraction(batch, eased),
             **self._displacement(batch, old_log_probs),
         }
 
     def greedy_accuracy(self) -> float:
-        """On the unseen problems."""
+        """On the unseen prompts."""
         return greedy_accuracy(self.model, self.tokenizer, self.splits.unseen, self.max_response_tokens)
 
     def pass_at_k(self, step: int) -> float:
-        """Share of the unseen problems that one of k sampled responses solves."""
+        """Share of the unseen prompts that one of k sampled responses solves."""
         k = self.settings.pass_k
         return float(self._sample(self.splits.unseen, k, step=-1 - step).correct.view(-1, k).any(1).float().mean())
 
-    def _sample(self, problems: list[Any], responses: int, step: int) -> Batch:
-        return sample(self.model, self.tokenizer, problems, responses, self.max_response_tokens, self._seed(step))
+    def _sample(self, additions: list[Any], responses: int, step: int) -> Batch:
+        return sample(self.model, self.tokenizer, additions, responses, self.max_response_tokens, self._seed(step))
 
     def _seed(self, step: int) -> int:
         return (self.settings.seed * 1_000_003 + step) % 2**32
@@ -100,9 +100,9 @@ class Run:
         return {name.removeprefix("nthr/"): value for name, value in metrics.items()}
 
 
-def _spared_fraction(batch: Batch, spared: Tensor) -> float:
-    """Of the tokens of wrong answers in mixed groups."""
+def _eased_fraction(batch: Batch, eased: Tensor) -> float:
+    """Of the tokens of wrong responses in mixed groups."""
     rate = success_rates(batch.group, batch.correct, int(batch.group.max()) + 1)[batch.group]
     mixed = (rate > 0) & (rate < 1)
     candidates = batch.mask & (mixed & ~batch.correct)[:, None]
-    return float((spared & candidates).sum() / candidates.sum()) if candidates.any() else 0.0
+    return float((eased & candidates).sum() / candidates.sum()) if candidates.any() else 0.0

@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 
-ANSWER = re.compile(r"so (\d+)\s*\Z")
+FINAL_NUMBER = re.compile(r"so (\d+)\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -28,31 +28,31 @@ FOUR_DIGITS = Task(digits=4, accuracy_band=(0.10, 0.20), max_response_tokens=52)
 
 
 @dataclass(frozen=True)
-class Problem:
+class Addition:
     """One addition."""
 
     left: int
     right: int
 
     @property
-    def question(self) -> str:
-        """What the user asks."""
+    def prompt(self) -> str:
+        """As the user writes it."""
         return f"{self.left}+{self.right}=?"
 
     @property
-    def answer(self) -> str:
-        """The sum, as a correct response ends."""
+    def total(self) -> str:
+        """The sum, with which a correct response ends."""
         return str(self.left + self.right)
 
     @property
     def worked_solution(self) -> str:
-        """One line a column from the right, ``digit+digit+carry=sum``, then ``so`` and the answer."""
+        """One line a column from the right, ``digit+digit+carry=sum``, then ``so`` and the sum."""
         lines, carry = [], 0
         for left, right in zip(reversed(str(self.left)), reversed(str(self.right)), strict=True):
             column = int(left) + int(right) + carry
             lines.append(f"{left}+{right}+{carry}={column}")
             carry = column // 10
-        return "\n".join([*lines, f"so {self.answer}"])
+        return "\n".join([*lines, f"so {self.total}"])
 
     @property
     def unordered(self) -> tuple[int, int]:
@@ -62,51 +62,51 @@ class Problem:
 
 @dataclass(frozen=True)
 class Splits:
-    """Problems of one task that have no addition in common, also not with the operands swapped."""
+    """Additions of one task that have no addition in common, also not with the operands swapped."""
 
     task: Task
-    """What they were drawn from."""
+    """Source of the additions."""
 
-    unseen: list[Problem]
+    unseen: list[Addition]
     """For the accuracy before and after; never trained on."""
 
-    held_out: list[Problem]
+    held_out: list[Addition]
     """Tells the warm-up when to stop."""
 
-    train: list[Problem]
+    train: list[Addition]
     """Prompts of the reinforcement learning."""
 
 
-def draw_problem(rng: random.Random, task: Task) -> Problem:
-    """A random problem."""
+def draw_addition(rng: random.Random, task: Task) -> Addition:
+    """A random addition."""
     smallest, largest = 10 ** (task.digits - 1), 10**task.digits - 1
-    return Problem(rng.randint(smallest, largest), rng.randint(smallest, largest))
+    return Addition(rng.randint(smallest, largest), rng.randint(smallest, largest))
 
 
-def draw_problems(rng: random.Random, task: Task, count: int, excluded: set[tuple[int, int]]) -> list[Problem]:
-    """``count`` random problems whose unordered operands are not ``excluded``; they may repeat."""
-    problems: list[Problem] = []
-    while len(problems) < count:
-        problem = draw_problem(rng, task)
-        if problem.unordered not in excluded:
-            problems.append(problem)
-    return problems
+def draw_additions(rng: random.Random, task: Task, count: int, excluded: set[tuple[int, int]]) -> list[Addition]:
+    """``count`` random additions whose unordered operands are not ``excluded``; they may repeat."""
+    additions: list[Addition] = []
+    while len(additions) < count:
+        addition = draw_addition(rng, task)
+        if addition.unordered not in excluded:
+            additions.append(addition)
+    return additions
 
 
 def draw_splits(task: Task, seed: int, unseen: int, held_out: int, train: int) -> Splits:
     """Draw the three sets, of the given sizes; the same for the same seed."""
     rng = random.Random(seed)
     taken: set[tuple[int, int]] = set()
-    problems: list[Problem] = []
-    while len(problems) < unseen + held_out + train:
-        problem = draw_problem(rng, task)
-        if problem.unordered not in taken:
-            taken.add(problem.unordered)
-            problems.append(problem)
-    return Splits(task, problems[:unseen], problems[unseen : unseen + held_out], problems[unseen + held_out :])
+    additions: list[Addition] = []
+    while len(additions) < unseen + held_out + train:
+        addition = draw_addition(rng, task)
+        if addition.unordered not in taken:
+            taken.add(addition.unordered)
+            additions.append(addition)
+    return Splits(task, additions[:unseen], additions[unseen : unseen + held_out], additions[unseen + held_out :])
 
 
-def final_answer(response: str) -> str | None:
+def final_number(response: str) -> str | None:
     """The number after the last ``so``, with which a response has to end; None if it does not."""
-    found = ANSWER.search(response)
+    found = FINAL_NUMBER.search(response)
     return found.group(1) if found else None

@@ -92,7 +92,7 @@ class TrainingDisplay:
         opened = self.started is None and self._tail.exists
         if opened:
             self.started = elapsed
-            self._bar.update(self._task, description="validating on unseen problems")
+            self._bar.update(self._task, description="validating on unseen prompts")
         new = self._tail.read_new()
         for step in new:
             self.first_line = elapsed if self.first_line is None else self.first_line
@@ -108,14 +108,14 @@ class TrainingDisplay:
 
 
 def step_line(step: Step, total_steps: int) -> str:
-    """One line about a step: reward, accuracy if it validated, spared tokens if NTHR scored, seconds."""
+    """One line about a step: reward, accuracy if it validated, eased tokens if NTHR scored, seconds."""
     parts = [f"step {step.number:>{len(str(total_steps))}}/{total_steps}"]
     if step.reward is not None:
         parts.append(f"reward {step.reward:.3f}")
-    if step.selected is not None:
-        parts.append(f"tokens spared {step.selected:.1%}")
+    if step.eased is not None:
+        parts.append(f"tokens eased {step.eased:.1%}")
     if STEP_SECONDS in step.data:
         parts.append(f"{step.data[STEP_SECONDS]:.1f} s")
     if step.accuracy is not None:
-        parts.append(f"greedy accuracy on unseen problems {step.accuracy:.1%}")
+        parts.append(f"greedy accuracy on unseen prompts {step.accuracy:.1%}")
     return "  ".join(parts)

@@ -10,7 +10,7 @@ from pydantic import OnErrorOmit
 from verl_nthr.json_lines import Integer, Record, check_record, parse_line
 
 REWARD = "critic/score/mean"
-SELECTED = "nthr/eased_fraction"
+EASED = "nthr/eased_fraction"
 STEP_SECONDS = "timing_s/step"
 VALIDATION_SECONDS = "timing_s/testing"
 ACCURACY_PREFIX, ACCURACY_SUFFIX = "val-core/", "/acc/mean@1"
@@ -32,13 +32,13 @@ class Step:
         return self.data.get(REWARD)
 
     @property
-    def selected(self) -> float | None:
-        """Fraction of the wrong answers' tokens (in mixed groups) that NTHR spared."""
-        return self.data.get(SELECTED)
+    def eased(self) -> float | None:
+        """Fraction of the wrong responses' tokens (in mixed groups) that NTHR eased."""
+        return self.data.get(EASED)
 
     @property
     def accuracy(self) -> float | None:
-        """Greedy accuracy on the unseen problems, if this step validated."""
+        """Greedy accuracy on the unseen prompts, if this step validated."""
         for name, value in self.data.items():
             if name.startswith(ACCURACY_PREFIX) and name.endswith(ACCURACY_SUFFIX):
                 return value
@@ -90,7 +90,7 @@ class MetricsTail:
 
     @property
     def exists(self) -> bool:
-        """Whether verl has opened its logger, which it does when everything has started."""
+        """True from when verl opens its logger, that is when everything has started."""
         return self._path.is_file()
 
     def read_new(self) -> list[Step]:

@@ -48,7 +48,7 @@ class Settings:
     """Training steps."""
 
     seed: int
-    """Of the problems, the model, the warm-up and verl's samplers."""
+    """Of the additions, the model, the warm-up and verl's samplers."""
 
     workers: int
     """Training processes, each with a vLLM engine."""

@@ -66,7 +66,7 @@ class Summary:
     """Training processes."""
 
     accuracy_before: float
-    """Greedy, on the unseen problems, before the training."""
+    """Greedy, on the unseen prompts, before the training."""
 
     accuracy_after: float
     """The same after the last step."""
@@ -112,7 +112,7 @@ def write_summary(summary: Summary, path: Path) -> None:
 
 def render_summary(summary: Summary, files: dict[str, str]) -> Group:
     """Tables for the terminal; ``files`` are lines that name what was written."""
-    accuracy = Table(title="Greedy accuracy on unseen problems", title_justify="left", title_style="bold")
+    accuracy = Table(title="Greedy accuracy on unseen prompts", title_justify="left", title_style="bold")
     for name in ("estimator", "before", "after", "change"):
         accuracy.add_column(name, justify="left" if name == "estimator" else "right")
     change = summary.accuracy_after - summary.accuracy_before

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<|im_start|>", "<|im_end|>")
 CHARACTERS = "\n " + string.digits + string.ascii_lowercase + string.ascii_uppercase + "+-*=?.,:;!()_"
 BYTE_LEVEL = {"\n": "Ċ", " ": "Ġ"}
-"""How a byte-level tokenizer writes the characters that are not their own symbol."""
+"""Symbols of a byte-level tokenizer for characters that are not their own symbol."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"

@@ -1,4 +1,4 @@
-"""Supervised training of the toy until it is right some of the time: room for reinforcement learning."""
+"""Supervised training of the toy until some of its responses are correct: room for reinforcement learning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from verl_nthr.demo.arithmetic import Problem, Task, draw_problems, final_answer
+from verl_nthr.demo.arithmetic import Addition, Task, draw_additions, final_number
 from verl_nthr.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class Progress:
     """Cross-entropy of the last batch."""
 
     accuracy: float
-    """Greedy, on the held-out problems."""
+    """Greedy, on the held-out additions."""
 
 
 def warm_up(
     model: Qwen2ForCausalLM,
     tokenizer: Qwen2Tokenizer,
     task: Task,
-    held_out: list[Problem],
+    held_out: list[Addition],
     excluded: set[tuple[int, int]],
     seed: int,
     report: Callable[[Progress], None],
@@ -57,9 +57,9 @@ def warm_up(
         model: trained in place; left in evaluation mode.
         tokenizer: of the model.
         task: what it learns.
-        held_out: problems that the accuracy is measured on.
+        held_out: additions that the accuracy is measured on.
         excluded: unordered operands that are not trained on.
-        seed: of the problems drawn.
+        seed: of the additions drawn.
         report: called after each evaluation.
 
     Returns:
@@ -76,7 +76,7 @@ def _warm_up(
     model: Qwen2ForCausalLM,
     tokenizer: Qwen2Tokenizer,
     task: Task,
-    held_out: list[Problem],
+    held_out: list[Addition],
     excluded: set[tuple[int, int]],
     rng: random.Random,
     report: Callable[[Progress], None],
@@ -92,7 +92,7 @@ def _warm_up(
             step += 1
             for group in optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * scale * min(1.0, step / RISE_STEPS)
-            loss = _train_step(model, tokenizer, optimizer, draw_problems(rng, task, BATCH_SIZE, excluded))
+            loss = _train_step(model, tokenizer, optimizer, draw_additions(rng, task, BATCH_SIZE, excluded))
         accuracy = greedy_accuracy(model, tokenizer, held_out, task.max_response_tokens)
         report(Progress(step, loss, accuracy))
         if lower <= accuracy <= upper:
@@ -110,11 +110,11 @@ def _warm_up(
 
 @torch.inference_mode()
 def greedy_accuracy(
-    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: list[Problem], max_response_tokens: int
+    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, additions: list[Addition], max_response_tokens: int
 ) -> float:
-    """Fraction of ``problems`` whose greedy response ends with the right answer; all prompts have one length."""
+    """Fraction of ``additions`` whose greedy response ends with the correct answer; all prompts have one length."""
     model.eval()
-    prompts = torch.tensor([encode_prompt(tokenizer, problem) for problem in problems])
+    prompts = torch.tensor([encode_prompt(tokenizer, addition) for addition in additions])
     sequences = model.generate(
         input_ids=prompts,
         attention_mask=torch.ones_like(prompts),
@@ -123,13 +123,15 @@ def greedy_accuracy(
         pad_token_id=tokenizer.pad_token_id,
     )
     responses = tokenizer.batch_decode(sequences[:, prompts.shape[1] :], skip_special_tokens=True)
-    right = [final_answer(response) == problem.answer for response, problem in zip(responses, problems, strict=True)]
-    return sum(right) / len(right)
+    correct = [
+        final_number(response) == addition.total for response, addition in zip(responses, additions, strict=True)
+    ]
+    return sum(correct) / len(correct)
 
 
-def encode_prompt(tokenizer: Qwen2Tokenizer, problem: Problem) -> list[int]:
-    """Token ids of the question in the chat template, up to where the response begins."""
-    message = {"role": "user", "content": problem.question}
+def encode_prompt(tokenizer: Qwen2Tokenizer, addition: Addition) -> list[int]:
+    """Token ids of the prompt in the chat template, up to where the response begins."""
+    message = {"role": "user", "content": addition.prompt}
     return tokenizer.encode(tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=False))
 
 
@@ -145,10 +147,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def _train_step(
-    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, optimizer: torch.optim.Optimizer, problems: list[Problem]
+    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, optimizer: torch.optim.Optimizer, additions: list[Addition]
 ) -> float:
     """One step on the responses' tokens; returns the mean cross-entropy."""
-    loss = model(**supervised_batch(tokenizer, problems)).loss
+    loss = model(**supervised_batch(tokenizer, additions)).loss
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -156,12 +158,12 @@ def _train_step(
     return loss.item()
 
 
-def supervised_batch(tokenizer: Qwen2Tokenizer, problems: list[Problem]) -> dict[str, torch.Tensor]:
+def supervised_batch(tokenizer: Qwen2Tokenizer, additions: list[Addition]) -> dict[str, torch.Tensor]:
     """The model's arguments for worked solutions, with labels on the responses only."""
     tokens, labels = [], []
-    for problem in problems:
-        prompt = encode_prompt(tokenizer, problem)
-        response = [*tokenizer.encode(problem.worked_solution), tokenizer.eos_token_id]
+    for addition in additions:
+        prompt = encode_prompt(tokenizer, addition)
+        response = [*tokenizer.encode(addition.worked_solution), tokenizer.eos_token_id]
         tokens.append(torch.tensor(prompt + response))
         labels.append(torch.tensor([IGNORED] * len(prompt) + response))
     pad = torch.nn.utils.rnn.pad_sequence

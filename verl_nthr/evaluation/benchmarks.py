@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verl_nthr.errors import InputError
-from verl_nthr.generation.questions import Question, read_questions
+from verl_nthr.generation.prompts import Prompt, read_prompts
 from verl_nthr.text import file_name
 
 TITLES = {
@@ -25,18 +25,18 @@ SPLITS = {"test", "train", "val", "validation"}
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Questions that are averaged over."""
+    """Prompts that are averaged over."""
 
     name: str
     """Unique in a run, and usable as a file's name."""
 
     path: Path
-    """The file that the questions are in."""
+    """The file that the prompts are in."""
 
     sha256: str
     """Of the file."""
 
-    questions: list[Question]
+    prompts: list[Prompt]
     """At least one."""
 
     @property
@@ -83,15 +83,15 @@ def _files(path: Path) -> list[Path]:
 
 def _read(file: Path) -> list[Benchmark]:
     try:
-        questions = read_questions(file)
+        prompts = read_prompts(file)
     except InputError as error:
         raise InputError(f"--data: {error}") from error
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    sources = list(dict.fromkeys(question.data_source for question in questions))
+    sources = list(dict.fromkeys(prompt.data_source for prompt in prompts))
     if len(sources) == 1:
         name = file.absolute().parent.name if file.stem in SPLITS else file.stem
-        return [Benchmark(file_name(name), file, sha256, questions)]
+        return [Benchmark(file_name(name), file, sha256, prompts)]
     return [
-        Benchmark(file_name(source), file, sha256, [each for each in questions if each.data_source == source])
+        Benchmark(file_name(source), file, sha256, [each for each in prompts if each.data_source == source])
         for source in sources
     ]

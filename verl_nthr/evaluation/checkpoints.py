@@ -41,8 +41,8 @@ def find_model(path: str) -> str:
         if HUB_NAME.fullmatch(path) and not folder.parent.is_dir():
             return path
         raise InputError(
-            f"MODEL: {path} is no folder; pass the folder of a Hugging Face model, a checkpoint of verl, or a name on "
-            "the hub as ORGANISATION/NAME"
+            f"MODEL: {path} is not a folder; pass the folder of a Hugging Face model, a checkpoint of verl, or "
+            "a name on the hub, ORGANISATION/NAME"
         )
     actor = actor_folder(folder)
     step = actor.parent if actor.name == "actor" else actor

@@ -23,7 +23,7 @@ class Model:
     """Checkpoints of one name are one curve."""
 
     path: str
-    """Folder or name on the hub, as transformers and vLLM load it."""
+    """Folder or name on the hub, for transformers and vLLM."""
 
     step: int | None
     """Of training; None for a model that is not a checkpoint."""
@@ -34,7 +34,7 @@ class Model:
         return self.name if self.step is None else f"{self.name}@{self.step}"
 
     def weights(self) -> str | None:
-        """What changes when the weights in the folder are replaced; None for a model of the hub."""
+        """Size and date of the weights, which change with them; None for a model of the hub."""
         files = weight_files(Path(self.path))
         if not files:
             return None

@@ -7,7 +7,7 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 from verl_nthr.errors import InputError
 from verl_nthr.evaluation.benchmarks import Benchmark
 from verl_nthr.evaluation.models import Model
-from verl_nthr.generation.questions import encode_prompt
+from verl_nthr.generation.prompts import encode_prompt
 
 
 def check_lengths(
@@ -21,7 +21,7 @@ def check_lengths(
     config = AutoConfig.from_pretrained(model.path, trust_remote_code=False)
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     for benchmark in benchmarks:
-        longest = max(len(encode_prompt(tokenizer, question)) for question in benchmark.questions)
+        longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in benchmark.prompts)
         if positions is not None and longest + max_response_tokens > positions:
             raise InputError(
                 f"--max-response-tokens {max_response_tokens}: with the longest prompt of {benchmark.name} ({longest} "

@@ -1,4 +1,4 @@
-"""The file of one model's responses to one benchmark: a line on what they were made with, then a line a question."""
+"""The file of one model's responses to one benchmark: a line on what they were made with, then a line a prompt."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from verl_nthr.json_lines import Integer, Record, append_line, check_record, rec
 DAMAGED = "the file is damaged, remove it"
 
 
-class Answer(Record):
-    """The responses to one question, of which there is at least one."""
+class Group(Record):
+    """The responses to one prompt, of which there is at least one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -28,14 +28,14 @@ class Answer(Record):
     """One a response."""
 
     @model_validator(mode="after")
-    def _has_all_of_each_response(self) -> Answer:
+    def _has_all_of_each_response(self) -> Group:
         if not len(self.responses) == len(self.tokens) == len(self.rewards) > 0:
             raise ValueError("as many 'tokens' and 'rewards' as 'responses' are wanted, at least one")
         return self
 
 
 class Records:
-    """Responses that are appended question by question, and survive a kill."""
+    """Responses that are appended prompt by prompt, and survive a kill."""
 
     def __init__(self, path: Path, made_with: dict[str, Any]) -> None:
         """Read what is there.
@@ -49,8 +49,8 @@ class Records:
         """
         self._path = path
         self._made_with = made_with
-        self.answers: list[Answer] = []
-        """Of the first questions of the benchmark, in their order."""
+        self.groups: list[Group] = []
+        """Of the first prompts of the benchmark, in their order."""
         lines = recover_lines(path)
         if not lines:
             return
@@ -59,12 +59,12 @@ class Records:
         if differ:
             raise InputError(f"--out: {path} was made with {', '.join(differ)}; pass another --out, or remove it")
         for number, line in enumerate(lines[1:], start=2):
-            self.answers.append(check_record(Answer, line, f"--out: {path}:{number}", DAMAGED))
+            self.groups.append(check_record(Group, line, f"--out: {path}:{number}", DAMAGED))
 
-    def append(self, answer: Answer) -> None:
-        """Store the next question's."""
+    def append(self, group: Group) -> None:
+        """Store the next prompt's."""
         if not self._path.is_file() or self._path.stat().st_size == 0:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             append_line(self._path, self._made_with)
-        append_line(self._path, answer.model_dump())
-        self.answers.append(answer)
+        append_line(self._path, group.model_dump())
+        self.groups.append(group)

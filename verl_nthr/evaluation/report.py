@@ -19,7 +19,7 @@ class Grid:
     """A table as text."""
 
     title: str
-    """What the numbers are."""
+    """Describes the numbers."""
 
     headings: list[str]
     """Of the columns; the first names the model."""
@@ -43,7 +43,7 @@ def grids(document: dict[str, Any]) -> list[Grid]:
             tables.append(_pass_at_k(title, document, estimates))
         for each in document["benchmarks"]:
             estimates = [model["benchmarks"][each["name"]]["sampled"]["pass_at_k"] for model in document["models"]]
-            how = f"{each['questions']} questions, {samples} samples each at temperature {temperature:g}"
+            how = f"{each['prompts']} prompts, {samples} samples each at temperature {temperature:g}"
             tables.append(_pass_at_k(f"Pass@K, %: {label(each['title'])} ({how})", document, estimates))
     return tables
 
@@ -91,7 +91,7 @@ def _pass_at_k(title: str, document: dict[str, Any], estimates: list[dict[str, A
 
 
 def row_label(model: dict[str, Any]) -> str:
-    """How tables and figures call a model of the document."""
+    """A model's name in tables and figures."""
     return label(model["name"]) if model["step"] is None else f"{label(model['name'])}, step {model['step']}"
 
 

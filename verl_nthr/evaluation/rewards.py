@@ -8,7 +8,7 @@ from pathlib import Path
 
 from verl_nthr.errors import InputError
 from verl_nthr.evaluation.benchmarks import Benchmark
-from verl_nthr.generation.questions import Question
+from verl_nthr.generation.prompts import Prompt
 from verl_nthr.generation.scoring import load_reward, score
 
 THREADS = 8
@@ -34,24 +34,24 @@ class Reward:
             self.sha256 = hashlib.sha256(Path(source.partition(":")[0]).read_bytes()).hexdigest()
 
     def check(self, benchmarks: list[Benchmark]) -> None:
-        """Score an empty response to the first question of each benchmark.
+        """Score an empty response to the first prompt of each benchmark.
 
         Raises:
             InputError: that does not work.
         """
         for benchmark in benchmarks:
             try:
-                score(self._function, benchmark.questions[0], "")
+                score(self._function, benchmark.prompts[0], "")
             except InputError as error:
                 raise InputError(f"--data: {benchmark.path}: {error}") from error
 
-    def score(self, questions: list[Question], responses: list[list[str]]) -> list[list[float]]:
-        """The reward of every response to each question.
+    def score(self, prompts: list[Prompt], responses: list[list[str]]) -> list[list[float]]:
+        """The reward of every response to each prompt.
 
         Raises:
             InputError: the function returned no number.
         """
-        pairs = [(question, text) for question, texts in zip(questions, responses, strict=True) for text in texts]
+        pairs = [(prompt, text) for prompt, texts in zip(prompts, responses, strict=True) for text in texts]
         with ThreadPoolExecutor(THREADS) as pool:
             rewards = pool.map(lambda pair: score(self._function, *pair), pairs)
             return [[next(rewards) for _ in texts] for texts in responses]

@@ -19,7 +19,7 @@ from verl_nthr.evaluation.benchmarks import Benchmark
 from verl_nthr.evaluation.figures import accuracy_png, pass_at_k_png
 from verl_nthr.evaluation.models import Model
 from verl_nthr.evaluation.prompts import check_lengths
-from verl_nthr.evaluation.records import Answer, Records
+from verl_nthr.evaluation.records import Group, Records
 from verl_nthr.evaluation.report import markdown
 from verl_nthr.evaluation.rewards import Reward
 from verl_nthr.evaluation.settings import Settings
@@ -32,7 +32,7 @@ from verl_nthr.generation.transformers_sampler import TransformersSampler
 from verl_nthr.generation.vllm_sampler import VLLMSampler
 from verl_nthr.text import label
 
-SCHEMA = 1
+SCHEMA = 2
 RESPONSES_AT_A_TIME = {"vllm": 512, "transformers": 64}
 """A kill loses at most so many; more would not make the sampler faster."""
 
@@ -42,18 +42,18 @@ class Part:
     """The responses of one model to one benchmark, greedy or sampled."""
 
     benchmark: Benchmark
-    """The questions."""
+    """The prompts."""
 
     kind: str
     """``greedy`` or ``sampled``."""
 
     records: Records
-    """What there is of them."""
+    """Those that exist."""
 
     @property
     def missing(self) -> int:
-        """Questions without responses."""
-        return len(self.benchmark.questions) - len(self.records.answers)
+        """Prompts without responses."""
+        return len(self.benchmark.prompts) - len(self.records.groups)
 
 
 def evaluate(
@@ -78,7 +78,7 @@ def evaluate(
         console: shows progress.
 
     Returns:
-        The content of ``evaluation.json``, as ``docs/evaluation.md`` describes it.
+        The content of ``evaluation.json``, described in ``docs/evaluation.md``.
 
     Raises:
         InputError: bad input, or ``out`` holds responses that were made in another way.
@@ -104,11 +104,11 @@ def evaluate(
                 "title": each.title,
                 "path": str(each.path),
                 "sha256": each.sha256,
-                "questions": len(each.questions),
+                "prompts": len(each.prompts),
             }
             for each in benchmarks
         ],
-        "models": [asdict(model) | summarise(_answers(parts[model.label]), settings) for model in models],
+        "models": [asdict(model) | summarise(_groups(parts[model.label]), settings) for model in models],
     }
     files = {
         "accuracy.png": accuracy_png(document),
@@ -164,37 +164,36 @@ def _complete(
     with ExitStack() as stack:
         engine = functools.cache(lambda: _engine(model, tokenizer, settings, sampler, stack))
         for part in parts:
-            total = len(part.benchmark.questions)
+            total = len(part.benchmark.prompts)
             task = progress.add_task(
                 label(f"{model.label}, {part.benchmark.title}, {part.kind}", 200),
                 total=total,
                 completed=total - part.missing,
             )
-            for answer in _new_answers(part, tokenizer, engine, reward, settings, RESPONSES_AT_A_TIME[sampler]):
-                part.records.append(answer)
+            for group in _new_groups(part, tokenizer, engine, reward, settings, RESPONSES_AT_A_TIME[sampler]):
+                part.records.append(group)
                 progress.advance(task)
 
 
-def _new_answers(
+def _new_groups(
     part: Part,
     tokenizer: PreTrainedTokenizerBase,
     engine: Callable[[], Sampler],
     reward: Reward,
     settings: Settings,
     at_a_time: int,
-) -> Iterator[Answer]:
+) -> Iterator[Group]:
     decoding = settings.decodings()[part.kind]
     seed = random.Random(f"{settings.seed} {part.benchmark.name}").getrandbits(32)
     chunk = max(1, at_a_time // decoding.responses)
-    done = len(part.records.answers)
-    for answered in sample_in_chunks(part.benchmark.questions, tokenizer, engine, decoding, seed, chunk, done):
+    done = len(part.records.groups)
+    for sampled in sample_in_chunks(part.benchmark.prompts, tokenizer, engine, decoding, seed, chunk, done):
         texts = [
-            [tokenizer.decode(response, skip_special_tokens=True) for response in answers.responses]
-            for answers in answered
+            [tokenizer.decode(response, skip_special_tokens=True) for response in group.responses] for group in sampled
         ]
-        rewards = reward.score([answers.question for answers in answered], texts)
-        for answers, text, scores in zip(answered, texts, rewards, strict=True):
-            yield Answer(responses=text, tokens=[*map(len, answers.responses)], rewards=scores)
+        rewards = reward.score([group.prompt for group in sampled], texts)
+        for group, text, scores in zip(sampled, texts, rewards, strict=True):
+            yield Group(responses=text, tokens=[*map(len, group.responses)], rewards=scores)
 
 
 def _engine(
@@ -205,8 +204,8 @@ def _engine(
     return TransformersSampler(load_model(model.path, settings.dtype).eval(), tokenizer)
 
 
-def _answers(parts: list[Part]) -> dict[str, dict[str, list[Answer]]]:
-    answers: dict[str, dict[str, list[Answer]]] = {}
+def _groups(parts: list[Part]) -> dict[str, dict[str, list[Group]]]:
+    groups: dict[str, dict[str, list[Group]]] = {}
     for part in parts:
-        answers.setdefault(part.benchmark.name, {})[part.kind] = part.records.answers
-    return answers
+        groups.setdefault(part.benchmark.name, {})[part.kind] = part.records.groups
+    return groups

@@ -16,7 +16,7 @@ class Settings:
     """Everything that the results depend on, but for the models, the data and the reward function."""
 
     samples: int = 0
-    """Sampled responses to each question, for Pass@K; 0 for greedy accuracy alone."""
+    """Sampled responses to each prompt, for Pass@K; 0 for greedy accuracy alone."""
 
     k: int | None = None
     """The largest K of Pass@K; None is ``samples``, but at most 256."""
@@ -48,7 +48,7 @@ class Settings:
         if self.k is not None and self.k > self.samples:
             raise InputError(
                 f"--k {self.k} is larger than --samples {self.samples}: Pass@K needs at least K samples of each "
-                f"question; pass --samples {self.k} or a smaller --k"
+                f"prompt; pass --samples {self.k} or a smaller --k"
             )
         largest = self.k or min(self.samples, DEFAULT_K)
         powers = [2**exponent for exponent in range(largest.bit_length())]

@@ -1,4 +1,4 @@
-"""Estimates with their confidence intervals. Axes: Q questions, K values of K."""
+"""Estimates with their confidence intervals. Axes: N prompts, K values of K."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
-def wilson(correct: int, questions: int) -> Estimate:
+def wilson(correct: int, prompts: int) -> Estimate:
     """A share with Wilson's score interval, without continuity correction (Wilson 1927)."""
-    interval = stats.binomtest(correct, questions).proportion_ci(CONFIDENCE, method="wilson")
-    return {"value": correct / questions, "low": float(interval.low), "high": float(interval.high)}
+    interval = stats.binomtest(correct, prompts).proportion_ci(CONFIDENCE, method="wilson")
+    return {"value": correct / prompts, "low": float(interval.low), "high": float(interval.high)}
 
 
 def mean_of_shares(shares: Sequence[Estimate]) -> Estimate:
@@ -59,15 +59,15 @@ def mean_of_shares(shares: Sequence[Estimate]) -> Estimate:
 
 
 def bootstrap(benchmarks: Sequence[np.ndarray]) -> list[Estimate]:
-    """Mean over benchmarks of the mean over questions, with its percentile bootstrap interval over questions.
+    """Mean over benchmarks of the mean over prompts, with its percentile bootstrap interval over prompts.
 
-    Questions are drawn with replacement within each benchmark; the draws are the same in every call.
+    Prompts are drawn with replacement within each benchmark; the draws are the same in every call.
 
     Args:
-        benchmarks: for each a [K, Q] of values of its questions; K is the same for all.
+        benchmarks: for each a [K, N] of values of its prompts; K is the same for all.
 
     Returns:
-        ``value``, ``low`` and ``high`` for each of K; the latter are None where a benchmark has a single question.
+        ``value``, ``low`` and ``high`` for each of K; the latter are None where a benchmark has a single prompt.
     """
     values = _mean(*benchmarks, axis=-1)
     if min(each.shape[1] for each in benchmarks) < 2:

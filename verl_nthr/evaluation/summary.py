@@ -1,4 +1,4 @@
-"""From the answers to the numbers of the report."""
+"""From the rewards to the numbers of the report."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from verl_nthr.evaluation.records import Answer
+from verl_nthr.evaluation.records import Group
 from verl_nthr.evaluation.settings import Settings
 from verl_nthr.evaluation.statistics import bootstrap, mean_of_shares, pass_at_k, wilson
 
 
-def summarise(answers: dict[str, dict[str, list[Answer]]], settings: Settings) -> dict[str, Any]:
+def summarise(groups: dict[str, dict[str, list[Group]]], settings: Settings) -> dict[str, Any]:
     """The results of one model.
 
     Args:
-        answers: by benchmark, by ``greedy`` and ``sampled``.
+        groups: by benchmark, by ``greedy`` and ``sampled``.
         settings: of the run.
 
     Returns:
@@ -28,15 +28,15 @@ def summarise(answers: dict[str, dict[str, list[Answer]]], settings: Settings) -
     benchmarks: dict[str, Any] = {}
     greedy, sampled = [], []
     ks = settings.ks()
-    for name, of_benchmark in answers.items():
-        right = _correct(of_benchmark["greedy"], settings)
-        greedy.append(wilson(sum(right), len(right)))
+    for name, of_benchmark in groups.items():
+        correct = _correct(of_benchmark["greedy"], settings)
+        greedy.append(wilson(sum(correct), len(correct)))
         benchmarks[name] = {
-            "greedy": {"correct": sum(right), **greedy[-1], **_lengths(of_benchmark["greedy"], settings)}
+            "greedy": {"correct": sum(correct), **greedy[-1], **_lengths(of_benchmark["greedy"], settings)}
         }
         if ks:
-            right = _correct(of_benchmark["sampled"], settings)
-            sampled.append(np.array([[pass_at_k(settings.samples, correct, k) for correct in right] for k in ks]))
+            correct = _correct(of_benchmark["sampled"], settings)
+            sampled.append(np.array([[pass_at_k(settings.samples, hits, k) for hits in correct] for k in ks]))
             benchmarks[name]["sampled"] = {
                 "pass_at_k": _by_k(ks, [sampled[-1]]),
                 **_lengths(of_benchmark["sampled"], settings),
@@ -47,17 +47,17 @@ def summarise(answers: dict[str, dict[str, list[Answer]]], settings: Settings) -
     return {"benchmarks": benchmarks, "average": average}
 
 
-def _correct(answers: list[Answer], settings: Settings) -> list[int]:
-    """How many responses to each question are correct."""
-    return [sum(reward >= settings.reward_threshold for reward in answer.rewards) for answer in answers]
+def _correct(groups: list[Group], settings: Settings) -> list[int]:
+    """Number of correct responses to each prompt."""
+    return [sum(reward >= settings.reward_threshold for reward in group.rewards) for group in groups]
 
 
 def _by_k(ks: list[int], benchmarks: list[np.ndarray]) -> dict[str, Any]:
     return {str(k): estimate for k, estimate in zip(ks, bootstrap(benchmarks), strict=True)}
 
 
-def _lengths(answers: list[Answer], settings: Settings) -> dict[str, float]:
-    tokens = [length for answer in answers for length in answer.tokens]
+def _lengths(groups: list[Group], settings: Settings) -> dict[str, float]:
+    tokens = [length for group in groups for length in group.tokens]
     return {
         "mean_tokens": statistics.fmean(tokens),
         "cut_off": statistics.fmean(length == settings.max_response_tokens for length in tokens),

@@ -1,1 +1,1 @@
-"""Responses of a model to the questions of a verl data file, and their rewards."""
+"""Responses of a model to the prompts of a verl data file, and their rewards."""

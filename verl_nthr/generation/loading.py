@@ -26,7 +26,7 @@ def load_model(model: str, dtype: str) -> PreTrainedModel:
     """The causal language model, on the GPU if there is one.
 
     Raises:
-        InputError: there is none, or its files lack weights, such as those of the output layer.
+        InputError: there is none, or its files lack weights, such as those of the LM head.
     """
     disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -38,5 +38,5 @@ def load_model(model: str, dtype: str) -> PreTrainedModel:
         raise InputError(f"MODEL={model} cannot be loaded as a causal language model: {error}") from error
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:5])
-        raise InputError(f"MODEL={model} lacks weights ({missing}); a causal language model has an output layer")
+        raise InputError(f"MODEL={model} lacks weights ({missing}); a causal language model has an LM head")
     return loaded.to(device)

@@ -1,4 +1,4 @@
-"""The interface of samplers, and the loop that samples a chunk of questions at a time."""
+"""The interface of samplers, and the loop that samples a chunk of prompts at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from verl_nthr.errors import InputError
-from verl_nthr.generation.questions import Question, encode_prompt
+from verl_nthr.generation.prompts import Prompt, encode_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How responses are drawn, from the untruncated distribution."""
+    """Settings for drawing responses from the untruncated distribution."""
 
     responses: int
     """To each prompt; 1 if greedy."""
@@ -52,48 +52,48 @@ def choose_sampler(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """The responses to one question."""
+class Group:
+    """The responses to one prompt."""
 
-    question: Question
+    prompt: Prompt
     """Of the data."""
 
-    prompt: list[int]
-    """Token ids."""
+    prompt_ids: list[int]
+    """Its tokens, with the chat template."""
 
     responses: list[list[int]]
     """Token ids, with the end-of-sequence token where a response ended by itself."""
 
 
 def sample_in_chunks(
-    questions: list[Question],
+    prompts: list[Prompt],
     tokenizer: PreTrainedTokenizerBase,
     sampler: Callable[[], Sampler],
     decoding: Decoding,
     seed: int,
     chunk: int,
     done: int,
-) -> Iterator[list[Answers]]:
-    """Responses to the questions from place ``done`` on, chunk after chunk.
+) -> Iterator[list[Group]]:
+    """Responses to the prompts from place ``done`` on, chunk after chunk.
 
     Where ``done`` is not a multiple of ``chunk``, the whole chunk is sampled again, so that an interrupted run goes on
     with the same batches and seeds.
 
     Args:
-        questions: all.
+        prompts: all.
         tokenizer: the model's.
         sampler: gives the sampler; called for each chunk, and not at all if nothing is left to sample.
         decoding: how.
-        seed: of the first chunk; another one's is larger by the place of its first question.
-        chunk: questions at a time.
-        done: questions that have their responses.
+        seed: of the first chunk; another one's is larger by the place of its first prompt.
+        chunk: prompts at a time.
+        done: prompts that have their responses.
 
     Raises:
         InputError: the tokenizer has no chat template, or the sampler failed.
     """
-    first = done // chunk * chunk if done < len(questions) else done
-    for start in range(first, len(questions), chunk):
-        asked = questions[start : start + chunk]
-        prompts = [encode_prompt(tokenizer, question) for question in asked]
-        responses = sampler()(prompts, decoding, seed + start)
-        yield [Answers(*each) for each in zip(asked, prompts, responses, strict=True)][max(0, done - start) :]
+    first = done // chunk * chunk if done < len(prompts) else done
+    for start in range(first, len(prompts), chunk):
+        asked = prompts[start : start + chunk]
+        ids = [encode_prompt(tokenizer, prompt) for prompt in asked]
+        responses = sampler()(ids, decoding, seed + start)
+        yield [Group(*each) for each in zip(asked, ids, responses, strict=True)][max(0, done - start) :]

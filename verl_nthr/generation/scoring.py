@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_nthr.errors import InputError
-from verl_nthr.generation.questions import Question
+from verl_nthr.generation.prompts import Prompt
 
 RewardFunction = Callable[..., Any]
 
@@ -33,7 +33,7 @@ def load_reward(source: str | None) -> RewardFunction:
         raise InputError(f"--reward: {path} does not exist; use path.py or path.py:function")
     spec = importlib.util.spec_from_file_location("verl_reward_function", path)
     if spec is None or spec.loader is None:
-        raise InputError(f"--reward: {path} is no Python file")
+        raise InputError(f"--reward: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     function = getattr(module, name, None)
@@ -42,7 +42,7 @@ def load_reward(source: str | None) -> RewardFunction:
     return function
 
 
-def score(function: RewardFunction, question: Question, response: str) -> float:
+def score(function: RewardFunction, prompt: Prompt, response: str) -> float:
     """The reward of one response: the number returned, or ``score`` of the dict returned.
 
     Raises:
@@ -50,14 +50,14 @@ def score(function: RewardFunction, question: Question, response: str) -> float:
     """
     try:
         result = function(
-            data_source=question.data_source,
+            data_source=prompt.data_source,
             solution_str=response,
-            ground_truth=question.ground_truth,
-            extra_info=question.extra_info,
+            ground_truth=prompt.ground_truth,
+            extra_info=prompt.extra_info,
         )
     except NotImplementedError as error:
         raise InputError(
-            f"the reward function does not handle data_source={question.data_source!r} ({error}); pass --reward path.py"
+            f"the reward function does not handle data_source={prompt.data_source!r} ({error}); pass --reward path.py"
         ) from error
     if inspect.iscoroutine(result):
         result = asyncio.run(result)

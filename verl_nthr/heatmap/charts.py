@@ -71,7 +71,7 @@ class Chart:
     """Of the vertical axis."""
 
     line: bool = False
-    """Whether points on a line stand for the bars."""
+    """Draw points on a line instead of bars."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Axis:
     """Shares at which lines are drawn; the last one is the upper end."""
 
     fraction: Callable[[float], float]
-    """How high on the axis a share is, from 0 to 1."""
+    """Height of a share on the axis, from 0 to 1."""
 
 
 def charts(summary: Summary) -> list[Chart]:
@@ -107,7 +107,7 @@ def charts(summary: Summary) -> list[Chart]:
         _by_bin("Eased by position in the response", "position in the response", summary.by_position, _percent),
         _by_bin(
             "Eased by entropy",
-            "entropy in nats, as many tokens a bar",
+            "entropy in nats, equally many tokens per bar",
             summary.by_entropy,
             _two_digits,
         ),

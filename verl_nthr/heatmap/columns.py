@@ -59,16 +59,16 @@ class TokenColumns:
     """Tenth of the response, from 0."""
 
     trained: NDArray[np.bool_]
-    """Whether the model is trained on the token."""
+    """Tokens that the model is trained on."""
 
     correct: NDArray[np.bool_]
-    """Whether the response is correct."""
+    """Tokens of correct responses."""
 
     mixed: NDArray[np.bool_]
-    """Whether the group has correct and wrong responses."""
+    """Tokens of mixed groups."""
 
     eased: NDArray[np.bool_]
-    """Whether the token's penalty is reduced."""
+    """Tokens whose penalty is reduced."""
 
     @property
     def penalised(self) -> NDArray[np.bool_]:

@@ -43,7 +43,7 @@ def read_steps(files: Collection[Path]) -> Iterator[tuple[int, list[Group]]]:
     """Each file's step and groups, one file at a time.
 
     Raises:
-        InputError: a file is no token dump or is empty, or two are of the same step.
+        InputError: a file is not a token dump or is empty, or two are of the same step.
         OSError: a file cannot be read.
     """
     seen: dict[int, Path] = {}

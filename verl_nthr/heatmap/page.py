@@ -23,7 +23,7 @@ from verl_nthr.text import on_one_line
 
 PACKAGE = "verl_nthr.heatmap"
 SCRIPTS = ("data.js", "finder.js", "group.js", "token.js", "main.js")
-"""In the order in which they run, as one script."""
+"""Run in this order, as one script."""
 
 
 def write_heatmap(
@@ -38,7 +38,7 @@ def write_heatmap(
         report: is told what is being done.
 
     Raises:
-        InputError: a file that is no token dump.
+        InputError: a file is not a token dump.
         OSError: a file cannot be read, or the page not be written.
     """
     vocabulary = Vocabulary()

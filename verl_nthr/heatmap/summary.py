@@ -19,7 +19,7 @@ SCORE_QUANTILE = 0.98
 
 @dataclass(frozen=True)
 class Share:
-    """How many tokens of wrong responses in mixed groups there are, and how many of them are eased."""
+    """Counts tokens of wrong responses in mixed groups, and those of them that are eased."""
 
     tokens: int
     """Tokens."""
@@ -83,7 +83,7 @@ class Summary:
     """Number of prompt groups, each counted once per step."""
 
     mixed_groups: int
-    """Groups with correct and wrong responses, where alone NTHR acts."""
+    """Groups with correct and wrong responses; NTHR acts on them alone."""
 
     steps: list[StepShare]
     """Ascending."""

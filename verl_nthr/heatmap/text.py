@@ -10,7 +10,7 @@ LABEL_CHARACTERS = 120
 
 
 def labels(prompts: list[str]) -> list[str]:
-    """What tells the prompts apart, shortened: without the words that all of them begin and end with."""
+    """The parts that tell the prompts apart, shortened: without the words that all begin and end with."""
     begin = _without_last_word(_common_prefix(prompts))
     rests = [prompt.removeprefix(begin) for prompt in prompts]
     end = _without_last_word(_common_prefix([rest[::-1] for rest in rests]))[::-1]

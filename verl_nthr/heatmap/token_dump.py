@@ -65,7 +65,7 @@ class Response(Record):
     """Of the whole response."""
 
     correct: bool
-    """Whether the response counts as correct."""
+    """True for a correct response."""
 
     advantage: Number
     """GRPO's, before the weights."""
@@ -88,7 +88,7 @@ class Response(Record):
         return self
 
     def eased(self, index: int) -> bool:
-        """Whether the token's penalty is reduced."""
+        """True if the token's penalty is reduced."""
         if self.correct or not self.mask[index]:
             return False
         weight, score = self.weights[index], self.scores[index]
@@ -107,7 +107,7 @@ class Group:
 
     @property
     def mixed(self) -> bool:
-        """Whether it has correct and wrong responses, which is where NTHR has an effect."""
+        """True with both correct and wrong responses; NTHR acts on such groups alone."""
         return len({response.correct for response in self.responses}) == 2
 
 

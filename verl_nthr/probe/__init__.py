@@ -1,1 +1,1 @@
-"""One update a question, with and without NTHR: what becomes of the likelihood of the correct responses."""
+"""One update per prompt, with and without NTHR: what becomes of the likelihood of the correct responses."""

@@ -1,4 +1,4 @@
-"""Everything that is measured on one question."""
+"""Everything that is measured on one prompt."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from verl_nthr.probe.settings import Settings
 from verl_nthr.probe.spearman import spearman
 from verl_nthr.probe.true_effect import TrueEffect
 from verl_nthr.probe.update import InitialWeights, likelihood_change
-from verl_nthr.probe.variants import group_advantages, positive_only, select_most_harmful, select_random, spare
+from verl_nthr.probe.variants import ease, group_advantages, most_harmful, variants
 
 
 class Experiment:
-    """Measures question after question; the policy's weights are the same before and after each."""
+    """Measures prompt after prompt; the policy's weights are the same before and after each."""
 
     def __init__(self, policy: Policy, settings: Settings) -> None:
         self._policy = policy
@@ -28,10 +28,10 @@ class Experiment:
         self._true_effect = TrueEffect(policy, self._initial)
 
     def measure(self, rollout: Rollout, number: int) -> dict[str, Any]:
-        """The results of one mixed question, as JSON takes them.
+        """The results of one mixed group, as JSON takes them.
 
         Args:
-            rollout: the question.
+            rollout: the prompt.
             number: its place in the run, which decides the random variant's draw.
 
         Raises:
@@ -46,7 +46,7 @@ class Experiment:
 
         record = self._policy.record(rollout)
         nthr = self._nthr(record, token_ids, response, is_correct)
-        layer = self._policy.output_layer
+        layer = self._policy.lm_head
         expected = gwhes(
             record.hidden,
             token_ids,
@@ -58,27 +58,20 @@ class Experiment:
             temperature=settings.temperature,
         )
         base = group_advantages(torch.tensor(rollout.rewards, device=device))[response]
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
-        eta = float(nthr.eta[0])
-        negative = ~is_correct[response]
-        advantages = {
-            "grpo": base,
-            "pos_only": positive_only(base),
-            "random": spare(base, select_random(nthr.selected, response, generator), eta),
-            "nthr": spare(base, nthr.selected, eta),
-        }
+        wrong = ~is_correct[response]
+        advantages = variants(base, nthr, wrong, response, settings.seed * 1_000_003 + number)
         result: dict[str, Any] = {
-            "question": rollout.question,
+            "name": rollout.name,
             "success_rate": len(correct) / len(rollout.responses),
             "gwhes": float(expected[is_correct].mean()),
             "threshold": float(nthr.threshold[0]),
-            "negative_tokens": int(negative.sum()),
-            "selected_tokens": int(nthr.selected.sum()),
+            "wrong_tokens": int(wrong.sum()),
+            "eased_tokens": int(nthr.selected.sum()),
         }
         if settings.true_effect:
             effect = self._true_effect(rollout, correct)
-            advantages["exact"] = spare(base, select_most_harmful(nthr.selected, negative, effect), eta)
-            result["true_effect"] = self._compare(effect, nthr, record, negative)
+            advantages["exact"] = ease(base, most_harmful(nthr, wrong, effect), nthr)
+            result["true_effect"] = self._compare(effect, nthr, record, wrong)
         before = self._policy.log_likelihood(rollout, correct)
         result["log_likelihood"] = float(before.mean())
         result["delta"], result["weights_moved"] = {}, {}
@@ -97,7 +90,7 @@ class Experiment:
         return result
 
     def _nthr(self, record: TokenRecord, token_ids: Tensor, response: Tensor, is_correct: Tensor) -> NTHRResult:
-        layer = self._policy.output_layer
+        layer = self._policy.lm_head
         return nthr_weights(
             record.hidden,
             token_ids,
@@ -112,14 +105,14 @@ class Experiment:
             eta=self._settings.eta,
         )
 
-    def _compare(self, effect: Tensor, nthr: NTHRResult, record: TokenRecord, negative: Tensor) -> dict[str, Any]:
-        """Rank correlations over the tokens of incorrect responses, and how many of them truly harm."""
+    def _compare(self, effect: Tensor, nthr: NTHRResult, record: TokenRecord, wrong: Tensor) -> dict[str, Any]:
+        """Rank correlations over the tokens of wrong responses, and how many of them truly harm."""
         harmful = effect > 0
         return {
             "method": self._true_effect.method,
-            "nthr": spearman(nthr.scores[negative], effect[negative]),
-            "entropy": spearman(record.entropy[negative], effect[negative]),
-            "neg_log_prob": spearman(-record.log_probs[negative], effect[negative]),
-            "harmful_tokens": int(harmful[negative].sum()),
-            "harmful_selected": int((harmful & nthr.selected).sum()),
+            "nthr": spearman(nthr.scores[wrong], effect[wrong]),
+            "entropy": spearman(record.entropy[wrong], effect[wrong]),
+            "neg_log_prob": spearman(-record.log_probs[wrong], effect[wrong]),
+            "harmful_tokens": int(harmful[wrong].sum()),
+            "harmful_eased": int((harmful & nthr.selected).sum()),
         }

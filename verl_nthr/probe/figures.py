@@ -1,4 +1,4 @@
-"""Sorted bars for each question, in the manner of the paper's Figures 1 and 4."""
+"""Sorted bars for each prompt, in the manner of the paper's Figures 1 and 4."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIGURE_4 = ("grpo", "random", "nthr", "exact")
 
 
 def figure_png(results: list[dict[str, Any]], names: tuple[str, ...]) -> bytes:
-    """One panel for each variant in ``names`` that was measured: a bar for each question, sorted by GRPO's Δ(x).
+    """One panel for each variant in ``names`` that was measured: a bar for each prompt, sorted by GRPO's Δ(x).
 
     In all but GRPO's own panel GRPO's Δ(x) is drawn as a line.
     """
@@ -34,8 +34,8 @@ def figure_png(results: list[dict[str, Any]], names: tuple[str, ...]) -> bytes:
     for axes, name in zip(panels, names, strict=True):
         _draw(axes, [delta[name] for delta in ordered], None if name == "grpo" else grpo)
         axes.set_title(NAMES[name], loc="left", fontsize=10)
-    panels[-1].set_xlabel("questions, sorted by GRPO's Δ(x)")
-    figure.supylabel("Δ(x), change of ln π(correct | question)", fontsize=10)
+    panels[-1].set_xlabel("prompts, sorted by GRPO's Δ(x)")
+    figure.supylabel("Δ(x), change of ln π(correct | prompt)", fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

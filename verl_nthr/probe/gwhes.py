@@ -20,12 +20,12 @@ def gwhes(
     unembedding: Tensor,
     **options: Any,
 ) -> Tensor:
-    """GWHES of every correct response of one mixed group: [R] float32, nan for incorrect ones.
+    """GWHES of every correct response of one mixed group: [R] float32, nan for wrong ones.
 
         GWHES_i = p⁻ Σ_k Σ_j Σ_k' α⁻ ⟨h_{i,k}, h_{j,k'}⟩ − p⁺ Σ_k Σ_i' Σ_k'' α⁺ ⟨h_{i,k}, h_{i',k''}⟩
 
     with p⁺ = (1−p)/√(p(1−p)) and p⁻ = p/√(p(1−p)) (Lemma 4.2). The inner sums are the influence of all correct (all
-    incorrect) responses on token k of response i, which is what NTHR's scores are, with the roles swapped for α⁻.
+    wrong) responses on token k of response i, which is what NTHR's scores are, with the roles swapped for α⁻.
 
     Args:
         hidden, token_ids, log_probs, response, unembedding: as for :func:`verl_nthr.nthr_weights`.
@@ -40,18 +40,18 @@ def gwhes(
         result = nthr_weights(hidden, token_ids, log_probs, response, group, sources, unembedding, **options)
         scores_of_response = result.scores.new_zeros(correct.shape[0])
         sums.append(scores_of_response.index_add_(0, response, result.scores))
-    of_incorrect, of_correct = sums
-    values = (p * of_incorrect - (1 - p) * of_correct) / deviation
+    of_wrong, of_correct = sums
+    values = (p * of_wrong - (1 - p) * of_correct) / deviation
     return values.masked_fill(~correct, torch.nan)
 
 
-def top_k_overlap(gwhes_of_question: list[float], delta: list[float], k: int) -> float | None:
-    """Share of the k questions of largest GWHES among the k of smallest Δ(x) (Table 1); None if there are fewer than k.
+def top_k_overlap(gwhes_of_prompt: list[float], delta: list[float], k: int) -> float | None:
+    """Share of the k prompts of largest GWHES among the k of smallest Δ(x) (Table 1); None if there are fewer than k.
 
-    At random it is k over the number of questions.
+    At random it is k over the number of prompts.
     """
     if len(delta) < k:
         return None
-    predicted = sorted(range(len(delta)), key=lambda index: -gwhes_of_question[index])[:k]
+    predicted = sorted(range(len(delta)), key=lambda index: -gwhes_of_prompt[index])[:k]
     displaced = sorted(range(len(delta)), key=lambda index: delta[index])[:k]
     return len(set(predicted) & set(displaced)) / k

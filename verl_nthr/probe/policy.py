@@ -1,6 +1,6 @@
 """The model as the probe uses it: log-probabilities of response tokens, with the features that NTHR takes.
 
-Axes: R responses of a question, L tokens of the longest response, T response tokens of all responses, D hidden size.
+Axes: R responses of a prompt, L tokens of the longest response, T response tokens of all responses, D hidden size.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class TokenRecord:
     """[T] float32."""
 
     hidden: Tensor
-    """[T, D], the input of the output layer."""
+    """[T, D], the input of the LM head."""
 
 
 class Policy:
@@ -75,13 +75,13 @@ class Policy:
             tokens_per_forward: at most so many tokens (padding included) in one pass, but at least one response.
 
         Raises:
-            InputError: the model has no output layer.
+            InputError: the model has no LM head.
         """
         layer = model.get_output_embeddings()
         if layer is None or not isinstance(getattr(layer, "weight", None), Tensor):
-            raise InputError(f"{type(model).__name__} has no output layer; MODEL has to be a causal language model")
+            raise InputError(f"{type(model).__name__} has no LM head; MODEL has to be a causal language model")
         self.model = model.eval().requires_grad_(True)
-        self.output_layer: nn.Module = layer
+        self.lm_head: nn.Module = layer
         self.temperature = temperature
         self.parameters: list[nn.Parameter] = list(model.parameters())
         self._tokens_per_forward = tokens_per_forward
@@ -89,7 +89,7 @@ class Policy:
     @property
     def device(self) -> torch.device:
         """Where inputs go."""
-        return self.output_layer.weight.device
+        return self.lm_head.weight.device
 
     def pieces(self, rollout: Rollout, rows: list[int]) -> Iterator[tuple[list[int], Rows]]:
         """``rows`` of ``rollout``, as many at a time as fit in one pass."""
@@ -125,12 +125,12 @@ class Policy:
         """Pass over all responses.
 
         Raises:
-            InputError: logits are not hidden state × output layer (a cap, a scale, a shared head).
+            InputError: logits are not hidden state × LM head (a cap, a scale, a shared head).
         """
         log_probs, entropy, hidden = [], [], []
         for _, rows in self.pieces(rollout, list(range(len(rollout.responses)))):
             captured: list[Tensor] = []
-            hook = self.output_layer.register_forward_pre_hook(lambda _, args, seen=captured: seen.append(args[0]))
+            hook = self.lm_head.register_forward_pre_hook(lambda _, args, seen=captured: seen.append(args[0]))
             try:
                 output = self.model(**self.inputs(rows)).logits
             finally:
@@ -145,11 +145,11 @@ class Policy:
 
     def _check_logits(self, captured: list[Tensor], logits: Tensor) -> None:
         if len(captured) != 1 or captured[0].shape[:2] != logits.shape[:2]:
-            raise InputError("the model does not pass its hidden states once through its output layer")
-        bias = getattr(self.output_layer, "bias", None)
-        expected = nn.functional.linear(captured[0][:1, -1:], self.output_layer.weight, bias)
+            raise InputError("the model does not pass its hidden states once through its LM head")
+        bias = getattr(self.lm_head, "bias", None)
+        expected = nn.functional.linear(captured[0][:1, -1:], self.lm_head.weight, bias)
         if not torch.allclose(expected.float(), logits[:1, -1:].float(), rtol=1e-2, atol=1e-2):
-            raise InputError("the model's logits are not hidden state × output layer (a cap or scale follows)")
+            raise InputError("the model's logits are not hidden state × LM head (a cap or scale follows)")
 
 
 def label_log_probs(logits: Tensor, rows: Rows) -> Tensor:

@@ -19,7 +19,7 @@ MOVED_ENOUGH = 0.5
 
 def print_report(summary: dict[str, Any], console: Console) -> None:
     """Print the summary of :func:`verl_nthr.probe.summary.summarise`."""
-    table = Table(title=f"Δ(x): change of ln π(correct | question), {summary['questions']} mixed questions")
+    table = Table(title=f"Δ(x): change of ln π(correct | prompt), {summary['groups']} mixed groups")
     for heading in ("update", "mean Δ(x)", "Δ(x) < 0", "gain on GRPO", "standard error"):
         table.add_column(heading, justify="left" if heading == "update" else "right")
     for name, variant in summary["variants"].items():
@@ -34,8 +34,8 @@ def print_report(summary: dict[str, Any], console: Console) -> None:
     console.print(table)
     console.print(
         f"NTHR above GRPO in {_percent(summary['nthr_beats_grpo'])}, above Random in "
-        f"{_percent(summary['nthr_beats_random'])} of the questions; "
-        f"it spares {_percent(summary['selected_fraction'])} of the tokens of incorrect responses."
+        f"{_percent(summary['nthr_beats_random'])} of the prompts; "
+        f"it eases {_percent(summary['eased_fraction'])} of the tokens of wrong responses."
     )
     for k, overlap in summary["gwhes_overlap"].items():
         if overlap is not None:
@@ -54,16 +54,16 @@ def print_report(summary: dict[str, Any], console: Console) -> None:
 
 
 def _print_true_effect(effect: dict[str, Any], console: Console) -> None:
-    table = Table(title="Rank correlation with the true first-order effect, tokens of incorrect responses")
+    table = Table(title="Rank correlation with the true first-order effect, tokens of wrong responses")
     for heading in ("NTHR's score", "entropy", "−log π"):
         table.add_column(heading, justify="right")
     values = (effect[name] for name in ("nthr", "entropy", "neg_log_prob"))
     table.add_row(*("–" if value is None else f"{value:+.3f}" for value in values))
     console.print(table)
     console.print(
-        f"Punishing truly harms at {_percent(effect['selected_that_harm'])} of the selected tokens, at "
-        f"{_percent(effect['negative_that_harm'])} of all tokens of incorrect responses. NTHR reaches "
-        f"{_percent(effect['share_of_reachable_gain'])} of the gain of sparing as many by the true effect."
+        f"Punishing truly harms at {_percent(effect['eased_that_harm'])} of the eased tokens, at "
+        f"{_percent(effect['wrong_that_harm'])} of all tokens of wrong responses. NTHR reaches "
+        f"{_percent(effect['share_of_reachable_gain'])} of the gain of easing as many by the true effect."
     )
 
 

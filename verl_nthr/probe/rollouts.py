@@ -1,4 +1,4 @@
-"""A question with its sampled responses."""
+"""A prompt with its sampled responses."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Rollout(Record):
 
     model_config = ConfigDict(extra="forbid")
 
-    question: str
-    """Names the question in the results."""
+    name: str
+    """Names the prompt in the results."""
 
     prompt: list[Integer]
     """Token ids."""
@@ -27,11 +27,11 @@ class Rollout(Record):
     """One a response."""
 
     def correct(self, threshold: float) -> list[bool]:
-        """Whether each reward reaches ``threshold``."""
+        """True for each response whose reward reaches ``threshold``."""
         return [reward >= threshold for reward in self.rewards]
 
     def is_mixed(self, threshold: float) -> bool:
-        """Whether there are correct and incorrect responses."""
+        """True if there are correct and wrong responses."""
         return len(set(self.correct(threshold))) == 2
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""A run of the probe: rollouts, then question after question, then the report's files."""
+"""A run of the probe: rollouts, then prompt after prompt, then the report's files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from verl_nthr.extras import check_installed
 from verl_nthr.files import write_whole
 from verl_nthr.generation.loading import load_model, load_tokenizer
 from verl_nthr.generation.progress import progress_bar
-from verl_nthr.generation.questions import read_questions
+from verl_nthr.generation.prompts import read_prompts
 from verl_nthr.generation.sampler import choose_sampler
 from verl_nthr.generation.scoring import load_reward
 from verl_nthr.generation.transformers_sampler import TransformersSampler
@@ -38,7 +38,7 @@ from verl_nthr.text import quoted
 
 @dataclass(frozen=True)
 class Sources:
-    """What is probed."""
+    """The model and data to probe."""
 
     model: str
     """Path or name of a Hugging Face model."""
@@ -73,12 +73,12 @@ def run_probe(sources: Sources, settings: Settings, out: Path, console: Console)
     model = functools.cache(functools.partial(load_model, sources.model, settings.dtype))
     with ExitStack() as stack, progress_bar(console) as progress:
         rollouts = _rollouts(sources, settings, out, tokenizer, model, stack)
-        task = progress.add_task("mixed questions", total=settings.groups)
+        task = progress.add_task("mixed groups", total=settings.groups)
         mixed = _mixed(rollouts, settings, lambda: progress.advance(task))
         stack.close()
         if not mixed:
             raise InputError(
-                "no mixed question: the responses to every question are all correct or all incorrect "
+                "no mixed group: the responses to every prompt are all correct or all wrong "
                 f"(reward threshold {settings.reward_threshold}); use other data, another model or more responses"
             )
         progress.update(task, total=len(mixed))
@@ -101,12 +101,12 @@ def _rollouts(
     stack: ExitStack,
 ) -> Iterable[Rollout]:
     """All input is checked before the folder of the run is made."""
-    questions = None if sources.data is None else read_questions(Path(sources.data))
+    prompts = None if sources.data is None else read_prompts(Path(sources.data))
     if sources.stored is not None:
-        stored = read_stored(Path(sources.stored), tokenizer, questions, settings.max_response_tokens)
+        stored = read_stored(Path(sources.stored), tokenizer, prompts, settings.max_response_tokens)
         _claim(out, sources, settings)
         return stored
-    if questions is None:
+    if prompts is None:
         raise InputError("DATA is missing: a parquet file in verl's format, or pass --from with a token dump")
     reward = load_reward(sources.reward)
     kind = choose_sampler(settings.sampler)
@@ -118,7 +118,7 @@ def _rollouts(
         return TransformersSampler(model(), tokenizer)
 
     _claim(out, sources, settings)
-    return sample_rollouts(questions, tokenizer, sampler, reward, settings, out / "rollouts.jsonl")
+    return sample_rollouts(prompts, tokenizer, sampler, reward, settings, out / "rollouts.jsonl")
 
 
 def _mixed(rollouts: Iterable[Rollout], settings: Settings, found: Callable[[], None]) -> list[Rollout]:
@@ -135,12 +135,12 @@ def _mixed(rollouts: Iterable[Rollout], settings: Settings, found: Callable[[], 
 def _measure(
     mixed: list[Rollout], policy: Policy, settings: Settings, out: Path, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Results of all questions; those in ``questions.jsonl`` are not measured again."""
-    path = out / "questions.jsonl"
+    """Results of all prompts; those in ``results.jsonl`` are not measured again."""
+    path = out / "results.jsonl"
     results = recover_lines(path)[: len(mixed)]
     for number, (result, rollout) in enumerate(zip(results, mixed, strict=False), start=1):
         found = check_record(Result, result, f"{path}:{number}", "the file is damaged, pass another --out")
-        if found.question != rollout.question:
+        if found.name != rollout.name:
             raise InputError(f"{path} belongs to other rollouts; pass another --out")
     experiment = Experiment(policy, settings)
     task = progress.add_task("updates", total=len(mixed), completed=len(results))
@@ -156,7 +156,7 @@ def _claim(out: Path, sources: Sources, settings: Settings) -> None:
     """Make the folder, or check that what it holds was made from the same sources and settings."""
     path = out / "run.json"
     run = {"sources": asdict(sources), "settings": asdict(settings)}
-    if (out / "questions.jsonl").exists() or (out / "rollouts.jsonl").exists():
+    if (out / "results.jsonl").exists() or (out / "rollouts.jsonl").exists():
         theirs = parse_line(path.read_bytes(), str(path)) if path.is_file() else {}
         differ = [
             f"{name}={quoted(of_part.get(name))}"

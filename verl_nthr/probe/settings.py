@@ -11,10 +11,10 @@ class Settings:
     """Everything that the results depend on, but for the files."""
 
     groups: int = 100
-    """Mixed questions to examine; fewer where the data has fewer."""
+    """Mixed groups to examine; fewer where the data has fewer."""
 
     responses: int = 8
-    """G, responses sampled for each question."""
+    """G, responses sampled for each prompt."""
 
     temperature: float = 1.0
     """Of sampling and of all likelihoods."""
@@ -32,13 +32,13 @@ class Settings:
     """Of the one update."""
 
     eta: str | float = 0.0
-    """Factor of a spared token's advantage: a number in [0, 1], or "balanced", "p", "1-p"."""
+    """Factor of a eased token's advantage: a number in [0, 1], or "balanced", "p", "1-p"."""
 
     beta: float = 1.0
     """β of NTHR's threshold."""
 
     true_effect: bool = False
-    """Also compute the exact first-order effects, and the variant that spares by them."""
+    """Also compute the exact first-order effects, and the variant that eases by them."""
 
     seed: int = 0
     """Of sampling and of the random variant."""

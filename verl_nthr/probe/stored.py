@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from verl_nthr.errors import InputError
-from verl_nthr.generation.questions import Question, encode_prompt
+from verl_nthr.generation.prompts import Prompt, encode_prompt
 from verl_nthr.json_lines import Integer, Record, check_record, parse_line
 from verl_nthr.probe.rollouts import Rollout
 from verl_nthr.text import quoted
@@ -23,7 +23,7 @@ FORMATS = "wanted verl's rollout_data_dir format or a token dump"
 
 
 class DumpedResponse(Record):
-    """What is read of a line of a token dump."""
+    """The keys that are read of a line of a token dump."""
 
     step: Any = 0
     """Training step."""
@@ -45,7 +45,7 @@ class DumpedResponse(Record):
 
 
 class VerlResponse(Record):
-    """What is read of a line of verl's ``trainer.rollout_data_dir``."""
+    """The keys that are read of a line of verl's ``trainer.rollout_data_dir``."""
 
     step: Any = 0
     """Training step."""
@@ -92,19 +92,19 @@ class StoredResponse:
 def read_stored(
     path: Path,
     tokenizer: PreTrainedTokenizerBase,
-    questions: list[Question] | None,
+    prompts: list[Prompt] | None,
     max_response_tokens: int,
 ) -> list[Rollout]:
     """Groups of a rollout file, in the order of their first lines.
 
     verl's files (``input``, ``output``, ``score``) hold text without special tokens. The prompt is found again among
-    ``questions``; the response is tokenized again, and ends with the end-of-sequence token if it is shorter than
+    ``prompts``; the response is tokenized again, and ends with the end-of-sequence token if it is shorter than
     ``max_response_tokens``. Token dumps (``prompt``, ``token_ids``, ``reward``) are taken as they are.
 
     Args:
         path: JSON lines.
         tokenizer: the model's.
-        questions: the data that the rollouts were made from; needed for verl's files.
+        prompts: the data that the rollouts were made from; needed for verl's files.
         max_response_tokens: of the run that wrote them; needed for verl's files.
 
     Raises:
@@ -112,7 +112,7 @@ def read_stored(
     """
     if not path.is_file():
         raise InputError(f"--from: {path} does not exist")
-    prompts = _prompts_by_text(tokenizer, questions)
+    prompts = _prompts_by_text(tokenizer, prompts)
     groups: dict[str, list[StoredResponse]] = {}
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         if line.strip():
@@ -124,7 +124,7 @@ def read_stored(
         raise InputError(f"--from: {path} is empty")
     return [
         Rollout(
-            question=group,
+            name=group,
             prompt=members[0].prompt,
             responses=[member.response for member in members],
             rewards=[member.reward for member in members],
@@ -161,11 +161,9 @@ def _read_verl(
     return StoredResponse(found.group, prompts[found.input], response, found.score)
 
 
-def _prompts_by_text(
-    tokenizer: PreTrainedTokenizerBase, questions: list[Question] | None
-) -> dict[str, list[int]] | None:
-    if questions is None:
+def _prompts_by_text(tokenizer: PreTrainedTokenizerBase, prompts: list[Prompt] | None) -> dict[str, list[int]] | None:
+    if prompts is None:
         return None
-    encoded = [encode_prompt(tokenizer, question) for question in questions]
+    encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
     decode: Callable[..., str] = tokenizer.decode
     return {decode(prompt, skip_special_tokens=True): prompt for prompt in encoded}

@@ -1,4 +1,4 @@
-"""From the results of all questions to the numbers of the report."""
+"""From the results of all prompts to the numbers of the report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CORRELATIONS = ("nthr", "entropy", "neg_log_prob")
 
 
 class Variants(Record):
-    """A number for each update of a question, and perhaps more updates."""
+    """A number for each update of a prompt, and perhaps more updates."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, float]
@@ -31,10 +31,10 @@ class Variants(Record):
 
 
 class Result(Record):
-    """What the summary needs of a question's result."""
+    """The keys of a result that the summary needs."""
 
-    question: str
-    """Names the question."""
+    name: str
+    """Names the prompt."""
 
     success_rate: float
     """Share of correct responses."""
@@ -42,10 +42,10 @@ class Result(Record):
     gwhes: float
     """Mean over the correct responses."""
 
-    negative_tokens: Integer
-    """Tokens of incorrect responses."""
+    wrong_tokens: Integer
+    """Tokens of wrong responses."""
 
-    selected_tokens: Integer
+    eased_tokens: Integer
     """Tokens that NTHR selects."""
 
     delta: Variants
@@ -56,29 +56,29 @@ class Result(Record):
 
 
 def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """What ``--json`` prints.
+    """The output of ``--json``.
 
     Args:
         results: of :meth:`verl_nthr.probe.experiment.Experiment.measure`, at least one.
 
     Returns:
-        ``questions``; ``variants`` by name with ``mean_delta``, ``share_negative``, the mean difference from GRPO
-        question by question ``mean_gain``, the standard errors ``sem_delta`` and ``sem_gain``, and ``weights_moved``;
-        the shares of questions ``nthr_beats_grpo``, ``nthr_beats_random`` and ``random_beats_grpo``;
-        ``mean_success_rate``; ``selected_fraction``; ``gwhes_overlap`` and ``gwhes_overlap_random`` by K, None where
-        there are fewer than K questions; ``gwhes_rank_correlation`` with −Δ(x) of GRPO; with the true effect
+        ``groups``; ``variants`` by name with ``mean_delta``, ``share_negative``, the mean difference from GRPO
+        prompt by prompt ``mean_gain``, the standard errors ``sem_delta`` and ``sem_gain``, and ``weights_moved``;
+        the shares of prompts ``nthr_beats_grpo``, ``nthr_beats_random`` and ``random_beats_grpo``;
+        ``mean_success_rate``; ``eased_fraction``; ``gwhes_overlap`` and ``gwhes_overlap_random`` by K, None where
+        there are fewer than K prompts; ``gwhes_rank_correlation`` with −Δ(x) of GRPO; with the true effect
         ``true_effect``.
     """
     deltas = {name: [result["delta"][name] for result in results] for name in results[0]["delta"]}
     expected = [result["gwhes"] for result in results]
     summary: dict[str, Any] = {
-        "questions": len(results),
+        "groups": len(results),
         "variants": {name: _variant(name, values, deltas["grpo"], results) for name, values in deltas.items()},
         "nthr_beats_grpo": _share_above(deltas["nthr"], deltas["grpo"]),
         "nthr_beats_random": _share_above(deltas["nthr"], deltas["random"]),
         "random_beats_grpo": _share_above(deltas["random"], deltas["grpo"]),
         "mean_success_rate": statistics.fmean(result["success_rate"] for result in results),
-        "selected_fraction": _ratio(results, lambda r: r["selected_tokens"], lambda r: r["negative_tokens"]),
+        "eased_fraction": _ratio(results, lambda r: r["eased_tokens"], lambda r: r["wrong_tokens"]),
         "gwhes_overlap": {str(k): top_k_overlap(expected, deltas["grpo"], k) for k in TOP_K},
         "gwhes_overlap_random": {str(k): k / len(results) if len(results) >= k else None for k in TOP_K},
         "gwhes_rank_correlation": _gwhes_correlation(expected, deltas["grpo"]),
@@ -107,16 +107,16 @@ def _standard_error(values: list[float]) -> float | None:
 
 
 def _true_effect(results: list[dict[str, Any]], deltas: dict[str, list[float]]) -> dict[str, Any]:
-    """Mean rank correlations over questions, shares of tokens that harm, and NTHR's share of exact's gain on GRPO."""
+    """Mean rank correlations over prompts, shares of tokens that harm, and NTHR's share of exact's gain on GRPO."""
     effects = [result["true_effect"] for result in results]
     summary: dict[str, Any] = {
         name: _mean([effect[name] for effect in effects if effect[name] is not None]) for name in CORRELATIONS
     }
-    summary["selected_that_harm"] = _ratio(
-        results, lambda r: r["true_effect"]["harmful_selected"], lambda r: r["selected_tokens"]
+    summary["eased_that_harm"] = _ratio(
+        results, lambda r: r["true_effect"]["harmful_eased"], lambda r: r["eased_tokens"]
     )
-    summary["negative_that_harm"] = _ratio(
-        results, lambda r: r["true_effect"]["harmful_tokens"], lambda r: r["negative_tokens"]
+    summary["wrong_that_harm"] = _ratio(
+        results, lambda r: r["true_effect"]["harmful_tokens"], lambda r: r["wrong_tokens"]
     )
     grpo, nthr, exact = (statistics.fmean(deltas[name]) for name in ("grpo", "nthr", "exact"))
     summary["share_of_reachable_gain"] = (nthr - grpo) / (exact - grpo) if exact > grpo else None

@@ -1,6 +1,6 @@
 """The demo's toy as input of the probe, trained further until most of its responses are correct.
 
-Lazy displacement shows in models that are right most of the time.
+Lazy displacement shows in models most of whose responses are correct.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from verl_nthr.demo import reward
-from verl_nthr.demo.arithmetic import Task, draw_problems
+from verl_nthr.demo.arithmetic import Task, draw_additions
 from verl_nthr.demo.toy import Toy, write_data, write_model
 from verl_nthr.demo.warm_up import BATCH_SIZE, greedy_accuracy, supervised_batch
 
@@ -29,7 +29,7 @@ def prepare_toy(folder: Path, seed: int, report: Callable[[str], None]) -> Toy:
 
     Args:
         folder: holds a whole toy or does not exist.
-        seed: of the problems and the model.
+        seed: of the additions and the model.
         report: called with a line of text after each step of the work.
 
     Raises:
@@ -49,7 +49,7 @@ def _make(folder: Path, seed: int, report: Callable[[str], None]) -> None:
     warmed = write_model(toy, splits, seed, lambda state: report(f"step {state.step}, accuracy {state.accuracy:.0%}"))
     model = AutoModelForCausalLM.from_pretrained(toy.model, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(toy.model)
-    excluded = {problem.unordered for problem in (*splits.unseen, *splits.held_out)}
+    excluded = {addition.unordered for addition in (*splits.unseen, *splits.held_out)}
     _settle(model, tokenizer, splits.task, excluded, seed, lambda step: report(f"step {warmed.step} + {step}"))
     report(f"greedy accuracy {greedy_accuracy(model, tokenizer, splits.held_out, splits.task.max_response_tokens):.0%}")
     model.save_pretrained(toy.model)
@@ -70,7 +70,7 @@ def _settle(
         tokenizer: of the model.
         task: what it learns.
         excluded: unordered operands that are not trained on.
-        seed: of the problems drawn.
+        seed: of the additions drawn.
         report: called with the number of steps done.
     """
     rng = random.Random(f"settle {seed}")
@@ -78,9 +78,9 @@ def _settle(
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=STEPS)
     model.train()
     for step in range(1, STEPS + 1):
-        problems = draw_problems(rng, task, BATCH_SIZE, excluded)
+        additions = draw_additions(rng, task, BATCH_SIZE, excluded)
         optimizer.zero_grad()
-        model(**supervised_batch(tokenizer, problems)).loss.backward()
+        model(**supervised_batch(tokenizer, additions)).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

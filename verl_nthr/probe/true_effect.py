@@ -28,13 +28,13 @@ class TrueEffect:
         self._policy = policy
         self._initial = initial
         self.method = "forward mode"
-        """How the last question was computed: "forward mode" or "finite difference"."""
+        """Method of the last computation: "forward mode" or "finite difference"."""
 
     def __call__(self, rollout: Rollout, correct: list[int]) -> Tensor:
         """e_t of all response tokens: [T] float32, response by response; the weights are left as they were.
 
         Args:
-            rollout: the question.
+            rollout: the prompt.
             correct: rows of correct responses.
 
         Raises:

@@ -1,4 +1,4 @@
-"""One optimizer step on one question from the same weights every time; one copy of them is kept."""
+"""One optimizer step on one prompt from the same weights every time; one copy of them is kept."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def accumulate_gradient(policy: Policy, rollout: Rollout, advantages: Tensor) ->
 
     Args:
         policy: at its initial weights.
-        rollout: the question.
+        rollout: the prompt.
         advantages: [T] Â of every response token, response by response.
     """
     tokens = advantages.shape[0]
@@ -87,7 +87,7 @@ def likelihood_change(
     Args:
         policy: at its initial weights.
         initial: their copy.
-        rollout: the question x.
+        rollout: the prompt x.
         correct: rows of correct responses.
         advantages: [T] token advantages of the variant.
         before: [len(correct)] ln π_θ(y⁺|x) at the initial weights.

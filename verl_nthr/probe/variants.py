@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from verl_nthr.influence import NTHRResult
+from verl_nthr.influence.selection import draw_tokens
+
 ADVANTAGE_EPSILON = 1e-6
 
 
@@ -14,38 +17,36 @@ def group_advantages(rewards: Tensor) -> Tensor:
     return ((rewards - rewards.mean()) / (rewards.std(correction=0) + ADVANTAGE_EPSILON)).float()
 
 
-def positive_only(advantages: Tensor) -> Tensor:
-    """Pos-Only: Â ← max(Â, 0)."""
-    return advantages.clamp(min=0.0)
-
-
-def spare(advantages: Tensor, selected: Tensor, eta: float) -> Tensor:
-    """Â ← η·Â where ``selected`` [T]."""
-    return torch.where(selected, eta * advantages, advantages)
-
-
-def select_random(selected: Tensor, response: Tensor, generator: torch.Generator) -> Tensor:
-    """As many tokens of every response as are ``selected`` [T], drawn at random: [T] bool.
+def variants(base: Tensor, nthr: NTHRResult, wrong: Tensor, response: Tensor, seed: int) -> dict[str, Tensor]:
+    """Advantages [T] by variant: GRPO, Pos-Only (max(Â, 0)), GRPO+Random and GRPO+NTHR.
 
     Args:
-        selected: what NTHR selects.
+        base: [T] GRPO's advantage of each token.
+        nthr: of the group.
+        wrong: [T] bool, tokens of wrong responses.
         response: [T] int64, index of each token's response.
-        generator: on the CPU.
+        seed: of the random draw.
     """
-    drawn = torch.zeros_like(selected)
-    for row in torch.unique(response[selected]).tolist():
-        tokens = (response == row).nonzero()[:, 0]
-        order = torch.randperm(len(tokens), generator=generator).to(tokens.device)
-        drawn[tokens[order[: int(selected[tokens].sum())]]] = True
-    return drawn
+    drawn = draw_tokens(nthr.selected, wrong, response, torch.Generator().manual_seed(seed))
+    return {
+        "grpo": base,
+        "pos_only": base.clamp(min=0.0),
+        "random": ease(base, drawn, nthr),
+        "nthr": base * nthr.weight,
+    }
 
 
-def select_most_harmful(selected: Tensor, candidates: Tensor, effect: Tensor) -> Tensor:
-    """As many ``candidates`` [T] of the group as are ``selected`` [T], those of largest ``effect`` [T]: [T] bool.
+def ease(base: Tensor, tokens: Tensor, nthr: NTHRResult) -> Tensor:
+    """η·Â at ``tokens`` [T] bool, with NTHR's η; Â elsewhere."""
+    return torch.where(tokens, nthr.eta[0] * base, base)
 
-    The number is kept for the group, not for each response: the best that so many spared tokens can do.
+
+def most_harmful(nthr: NTHRResult, wrong: Tensor, effect: Tensor) -> Tensor:
+    """As many tokens of wrong responses as NTHR eases in the group, those of largest ``effect`` [T]: [T] bool.
+
+    The number is kept for the group, not for each response: the best that so many eased tokens can do.
     """
-    ranked = torch.where(candidates, effect, -torch.inf).argsort(descending=True)
-    chosen = torch.zeros_like(selected)
-    chosen[ranked[: int(selected.sum())]] = True
+    ranked = torch.where(wrong, effect, -torch.inf).argsort(descending=True)
+    chosen = torch.zeros_like(wrong)
+    chosen[ranked[: int(nthr.selected.sum())]] = True
     return chosen

@@ -1,4 +1,4 @@
-"""Reads questions from verl's data format."""
+"""Reads prompts from verl's data format."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ COLUMNS = ("data_source", "prompt", "reward_model")
 
 
 @dataclass(frozen=True)
-class Question:
+class Prompt:
     """One row of the data."""
 
     index: int
     """Row number."""
 
-    prompt: list[dict[str, Any]]
-    """Chat messages."""
+    messages: list[dict[str, Any]]
+    """Of the chat."""
 
     data_source: str
     """Decides verl's default reward function."""
@@ -35,7 +35,7 @@ class Question:
     """Handed to the reward function; empty where the data has none."""
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_prompts(path: Path) -> list[Prompt]:
     """All rows of a verl parquet file.
 
     Raises:
@@ -57,10 +57,10 @@ def read_questions(path: Path) -> list[Question]:
         )
     if not rows:
         raise InputError(f"{path} has no rows")
-    return [_question(path, index, row) for index, row in enumerate(rows)]
+    return [_prompt(path, index, row) for index, row in enumerate(rows)]
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[int]:
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Token ids of the chat up to where the response begins, as verl renders it.
 
     Raises:
@@ -71,9 +71,9 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: Question) -> lis
     from jinja2 import TemplateError
 
     try:
-        text = tokenizer.apply_chat_template(question.prompt, add_generation_prompt=True, tokenize=False)
+        text = tokenizer.apply_chat_template(prompt.messages, add_generation_prompt=True, tokenize=False)
     except (TemplateError, TypeError, ValueError) as error:
-        raise InputError(f"MODEL's chat template refuses the prompt of row {question.index}: {error}") from error
+        raise InputError(f"MODEL's chat template refuses the prompt of row {prompt.index}: {error}") from error
     return tokenizer.encode(text, add_special_tokens=False)
 
 
@@ -92,12 +92,12 @@ class _Row(Record):
     reward_model: _RewardModel
 
 
-def _question(path: Path, index: int, row: dict[str, Any]) -> Question:
+def _prompt(path: Path, index: int, row: dict[str, Any]) -> Prompt:
     found = check_record(_Row, row, f"{path}, row {index}", "verl's 'prompt' is a list of chat messages")
     extra_info = row.get("extra_info")
-    return Question(
+    return Prompt(
         index=index,
-        prompt=[dict(message) for message in row["prompt"]],
+        messages=[dict(message) for message in row["prompt"]],
         data_source=str(found.data_source),
         ground_truth=found.reward_model.ground_truth,
         extra_info=dict(extra_info) if isinstance(extra_info, dict) else {},

@@ -11,7 +11,7 @@ import pytest
 from tests.families import wrong_refusals
 from tests.toy import make_tokenizer
 from verl_nthr.errors import InputError
-from verl_nthr.generation.questions import Question, encode_prompt, read_questions
+from verl_nthr.generation.prompts import Prompt, encode_prompt, read_prompts
 
 ROW = {
     "data_source": "toy",
@@ -23,7 +23,7 @@ ROW = {
 def test_rows_that_are_not_verls_are_named(tmp_path: Path) -> None:
     def read(changes: dict[str, Any]) -> None:
         pd.DataFrame([ROW | changes]).to_parquet(tmp_path / "rows.parquet")
-        read_questions(tmp_path / "rows.parquet")
+        read_prompts(tmp_path / "rows.parquet")
 
     prompts: list[tuple[Any, str]] = [
         (None, "'prompt'"),
@@ -46,11 +46,11 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     for content in (whole[:50], whole[:-20], whole.replace(b"toy", b"t\xffy"), b""):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"rows\.parquet cannot be read as parquet"):
-            read_questions(path)
+            read_prompts(path)
 
 
 def test_a_template_that_refuses_a_prompt_is_named() -> None:
     tokenizer = make_tokenizer()
     tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(InputError, match="chat template refuses the prompt of row 3: roles must alternate"):
-        encode_prompt(tokenizer, Question(3, ROW["prompt"], "toy", "2", {}))
+        encode_prompt(tokenizer, Prompt(3, ROW["prompt"], "toy", "2", {}))
