@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from verl_nthr.evaluation.records import Group
+from verl_nthr.evaluation.summary import Group
 
 
 def write_benchmark(path: Path, prompts: int, data_source: str = "toy") -> Path:

@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.evaluation.cases import write_benchmark
 from tests.toy import ToyPaths, make_toy
 from verl_nthr.cli.main import INTERRUPTED, main
-from verl_nthr.evaluation.rewards import Reward
 from verl_nthr.generation.prompts import read_prompts
+from verl_nthr.generation.scoring import Reward
 
 REWARD = """\
 def compute_score(data_source, solution_str, ground_truth, extra_info=None):

@@ -17,8 +17,9 @@ from verl_nthr.errors import InputError
 from verl_nthr.evaluation.benchmarks import read_benchmarks
 from verl_nthr.evaluation.checkpoints import find_model, merge_command
 from verl_nthr.evaluation.models import Model, parse_models
-from verl_nthr.evaluation.records import Group, Records
 from verl_nthr.evaluation.settings import Settings
+from verl_nthr.evaluation.summary import Group
+from verl_nthr.generation.records import Records
 
 
 def fake_model(folder: Path) -> Path:
@@ -51,10 +52,10 @@ def check_data_source(text: str, tmp_path: Path) -> None:
     pd.concat(map(pd.read_parquet, parts)).to_parquet(both)
     name = read_benchmarks([both])[0].name
     out = tmp_path / "out"
-    records = Records(out / "model" / f"{name}.sampled.jsonl", {})
+    records = Records(out / "model" / f"{name}.sampled.jsonl", Group, {})
     records.append(Group(responses=[text], tokens=[1], rewards=[1.0]))
     assert [path.parent for path in tmp_path.rglob("*.sampled.jsonl")] == [out / "model"]
-    assert Records(out / "model" / f"{name}.sampled.jsonl", {}).groups == records.groups
+    assert Records(out / "model" / f"{name}.sampled.jsonl", Group, {}).entries == records.entries
 
 
 def test_a_data_source_is_no_path(tmp_path: Path) -> None:

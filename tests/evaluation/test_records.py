@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.families import wrong_refusals
-from verl_nthr.evaluation.records import Group, Records
+from verl_nthr.evaluation.summary import Group
+from verl_nthr.generation.records import Records
 
 MADE_WITH = {"model": "m"}
 GROUP = {"responses": ["so 3", "4"], "tokens": [3, 1], "rewards": [1.0, 0.0]}
@@ -20,7 +21,7 @@ def stored(folder: Path, *lines: Any) -> Path:
 
 
 def test_groups_are_read(tmp_path: Path) -> None:
-    assert Records(stored(tmp_path, GROUP), MADE_WITH).groups == [Group(**GROUP)]
+    assert Records(stored(tmp_path, GROUP), Group, MADE_WITH).entries == [Group(**GROUP)]
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
     ]
     assert (
         wrong_refusals(
-            lambda changes: Records(stored(tmp_path, GROUP, GROUP | changes), MADE_WITH),
+            lambda changes: Records(stored(tmp_path, GROUP, GROUP | changes), Group, MADE_WITH),
             [(changes, ("groups.jsonl:3", "remove it", *facts)) for changes, facts in cases],
         )
         == []

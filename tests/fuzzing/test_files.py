@@ -17,13 +17,13 @@ from verl_nthr.demo.display import step_line
 from verl_nthr.demo.metrics import read_steps
 from verl_nthr.demo.summary import Clock, seconds_by_phase
 from verl_nthr.errors import InputError
-from verl_nthr.evaluation.records import Records
 from verl_nthr.evaluation.settings import Settings
-from verl_nthr.evaluation.summary import summarise
+from verl_nthr.evaluation.summary import Group, summarise
 from verl_nthr.generation.prompts import Prompt
+from verl_nthr.generation.records import Records
 from verl_nthr.heatmap.page import write_heatmap
 from verl_nthr.heatmap.report import print_report, to_json
-from verl_nthr.probe.rollouts import read_rollouts
+from verl_nthr.probe import groups as probe_groups
 from verl_nthr.probe.stored import read_stored
 
 
@@ -78,9 +78,9 @@ def test_a_token_dump_makes_a_page_of_two_scripts_with_strict_json(tmp_path: Pat
         print_report(summary, Console(file=io.StringIO()))
 
 
+MADE_WITH = b'{"model": "m"}\n'
 GROUP = {"responses": ["so 3"], "tokens": [3], "rewards": [1.0]}
-ROLLOUT = {"name": "0", "prompt": [1, 2], "responses": [[3], [4, 5]], "rewards": [1.0, 0.0]}
-DUMPED = {"step": 2, "uid": "abc", "prompt": "1+1=?", "token_ids": [9, 8], "mask": [1, 1], "reward": 0.5}
+PROBED = {"name": "0", "prompt": [1, 2], "responses": [[3], [4, 5]], "rewards": [1.0, 0.0]}
 VERLS = {"input": "1+1=?", "output": "2", "gts": "2", "score": 1.0, "step": 3, "uid": "abc_0_0"}
 METRICS = {"step": 1, "data": {"critic/score/mean": 0.5, "timing_s/step": 2.0, "val-core/x/acc/mean@1": 0.5}}
 CHAT = [{"role": "user", "content": "1+1=?"}]
@@ -106,27 +106,26 @@ class Tokenizer:
 @given(json_lines(GROUP))
 def test_stored_groups_can_be_summarised(tmp_path: Path, content: bytes) -> None:
     with may_refuse(InputError):
-        groups = Records(written(tmp_path / "groups.jsonl", b'{"model": "m"}\n' + content), {"model": "m"}).groups
+        path = written(tmp_path / "groups.jsonl", MADE_WITH + content)
+        groups = Records(path, Group, {"model": "m"}).entries
         if groups:
             json.dumps(summarise({"b": {"greedy": groups}}, Settings()), allow_nan=False)
 
 
 @fuzzed()
-@given(json_lines(ROLLOUT), json_lines(DUMPED, VERLS), st.booleans())
-def test_rollouts_have_a_reward_for_each_response(
-    tmp_path: Path, content: bytes, stored: bytes, with_data: bool
-) -> None:
-    path, prompts = tmp_path / "rollouts.jsonl", [Prompt(0, CHAT, "toy", "2", {})] if with_data else None
+@given(json_lines(PROBED), json_lines(dump_records(), VERLS), st.booleans())
+def test_groups_have_a_reward_for_each_response(tmp_path: Path, content: bytes, stored: bytes, with_data: bool) -> None:
+    path, prompts = tmp_path / "groups.jsonl", [Prompt(0, CHAT, "toy", "2", {})] if with_data else None
     for file, read in (
-        (content, lambda: read_rollouts(path)),
+        (MADE_WITH + content, lambda: Records(path, probe_groups.Group, {"model": "m"}).entries),
         (stored, lambda: read_stored(path, Tokenizer(), prompts, 8)),
     ):
         written(path, file)
         with may_refuse(InputError):
-            for rollout in read():
-                assert len(rollout.correct(0.5)) == len(rollout.responses)
-                assert all(isinstance(token, int) for response in rollout.responses for token in response)
-                json.dumps(rollout.model_dump(), allow_nan=False)
+            for group in read():
+                assert len(group.correct(0.5)) == len(group.responses)
+                assert all(isinstance(token, int) for response in group.responses for token in response)
+                json.dumps(group.model_dump(), allow_nan=False)
 
 
 @fuzzed()

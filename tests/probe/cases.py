@@ -6,10 +6,10 @@ import torch
 from transformers import Qwen2ForCausalLM
 
 from tests.toy import make_model, make_tokenizer
+from verl_nthr.probe.groups import Group
 from verl_nthr.probe.policy import Policy
-from verl_nthr.probe.rollouts import Rollout
 
-ROLLOUT = Rollout(
+GROUP = Group(
     name="q",
     prompt=[5, 6, 7],
     responses=[[10, 11, 12, 13], [10, 11, 15], [20, 4, 6, 7, 8], [9]],

@@ -92,7 +92,7 @@ def test_a_killed_run_continues_to_the_same_results(
     assert run_toy(toy, out) == INTERRUPTED
     assert not (out / "probe.json").exists()
     # a kill in the middle of two lines
-    for name, keep in (("results.jsonl", 1), ("rollouts.jsonl", 2)):
+    for name, keep in (("results.jsonl", 2), ("groups.jsonl", 3)):
         lines = (out / name).read_bytes().splitlines(keepends=True)
         (out / name).write_bytes(b"".join(lines[:keep]) + lines[keep][:20])
     measured: list[int] = []
@@ -105,22 +105,22 @@ def test_a_killed_run_continues_to_the_same_results(
     assert run_toy(toy, out) == 0
     assert measured == [1, 2]
     assert results(out) == results(tmp_path / "whole")
-    assert (out / "rollouts.jsonl").read_bytes() == (tmp_path / "whole" / "rollouts.jsonl").read_bytes()
+    assert (out / "groups.jsonl").read_bytes() == (tmp_path / "whole" / "groups.jsonl").read_bytes()
 
 
 def test_other_settings_are_refused(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_toy(toy, tmp_path) == 0
     assert run_toy(toy, tmp_path, "--seed", "1") == 1
     assert "seed=0; pass another --out" in capsys.readouterr().err
-    prompts = tmp_path / "results.jsonl"
-    first = json.loads(prompts.read_text().splitlines()[0])
-    prompts.write_text(json.dumps(first | {"delta": None}) + "\n")
+    results = tmp_path / "results.jsonl"
+    made_with, first, *_ = results.read_text().splitlines()
+    results.write_text(f"{made_with}\n{json.dumps(json.loads(first) | {'delta': None})}\n")
     assert run_toy(toy, tmp_path) == 1
     printed = capsys.readouterr().err
-    assert all(fact in printed for fact in ("results.jsonl:1", "'delta'", "None", "--out"))
-    (tmp_path / "run.json").write_text("[" * 100_000)
+    assert all(fact in printed for fact in ("results.jsonl:2", "'delta'", "None", "--out"))
+    results.write_text("[" * 100_000 + "\n")
     assert run_toy(toy, tmp_path) == 1
-    assert "run.json is no JSON" in capsys.readouterr().err
+    assert "results.jsonl:1 is no JSON" in capsys.readouterr().err
 
 
 def test_stored_rollouts_of_the_same_prompt(toy: ToyPaths, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from verl_nthr.probe.gwhes import gwhes, top_k_overlap
+from verl_nthr.probe.gwhes import gwhes
+from verl_nthr.probe.statistics import top_k_overlap
 
 
 @pytest.mark.parametrize("vocabulary", ["response", "full"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.families import wrong_refusals
+from tests.heatmap.records import record
 from tests.toy import make_tokenizer
 from verl_nthr.errors import InputError
 from verl_nthr.generation.prompts import Prompt
@@ -16,15 +17,7 @@ from verl_nthr.probe.stored import read_stored
 TOKENIZER = make_tokenizer()
 PROMPTS = [Prompt(index, [{"role": "user", "content": f"{index}+1=?"}], "toy", "1", {}) for index in range(2)]
 VERL = {"input": "user\n0+1=?\nassistant\n", "output": "so 1", "gts": "1", "score": 1.0, "step": 3, "uid": "abc_0_0"}
-DUMP = {
-    "schema": 1,
-    "step": 2,
-    "uid": "abc",
-    "prompt": "<|im_start|>user\n0+1=?<|im_end|>\n<|im_start|>assistant\n",
-    "token_ids": [9, 8, 3],
-    "mask": [1, 1, 1],
-    "reward": 0.5,
-}
+DUMP = record(prompt="<|im_start|>user\n0+1=?<|im_end|>\n<|im_start|>assistant\n", token_ids=[9, 8, 3], reward=0.5)
 
 
 def write(folder: Path, *entries: dict | str) -> Path:
@@ -73,6 +66,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         (({**DUMP, "mask": None},), (":1", "'mask'", "None")),
         (({**DUMP, "mask": [1, 0, 1]},), (":1", "single-turn")),
         (({**DUMP, "uid": None},), (":1", "'uid'", "None")),
+        (({**DUMP, "schema": 1},), (":1", "schema 1")),
         (("",), ("is empty",)),
     ]
     assert (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.probe.cases import CORRECT, ROLLOUT, tiny_policy, token_log_probs
+from tests.probe.cases import CORRECT, GROUP, tiny_policy, token_log_probs
 from verl_nthr.errors import InputError
 from verl_nthr.probe.true_effect import TrueEffect
 from verl_nthr.probe.update import InitialWeights
@@ -26,10 +26,10 @@ def test_equals_inner_products_of_gradients(method: str, tokens_per_forward: int
     copies = [parameter.detach().clone() for parameter in policy.parameters]
     effect = TrueEffect(policy, InitialWeights(policy))
     effect.method = method
-    found = effect(ROLLOUT, CORRECT)
+    found = effect(GROUP, CORRECT)
     assert effect.method == method
 
-    each = [token_log_probs(policy.model, ROLLOUT.prompt, y, TEMPERATURE) for y in ROLLOUT.responses]
+    each = [token_log_probs(policy.model, GROUP.prompt, y, TEMPERATURE) for y in GROUP.responses]
     direction = sum(gradient(each[i].sum(), policy.parameters) for i in CORRECT)
     expected = torch.stack([gradient(token, policy.parameters) @ direction for y in each for token in y])
     assert (found - expected).abs().max() <= tolerance * expected.abs().max()
@@ -39,7 +39,7 @@ def test_equals_inner_products_of_gradients(method: str, tokens_per_forward: int
 def test_falls_back_to_finite_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = tiny_policy(TEMPERATURE)
     initial = InitialWeights(policy)
-    exact = TrueEffect(policy, initial)(ROLLOUT, CORRECT)
+    exact = TrueEffect(policy, initial)(GROUP, CORRECT)
 
     def no_forward_mode(*_: object) -> None:
         raise NotImplementedError("kernel without forward AD")
@@ -47,7 +47,7 @@ def test_falls_back_to_finite_differences(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(TrueEffect, "_forward_mode", no_forward_mode)
     effect = TrueEffect(policy, initial)
     with pytest.warns(UserWarning, match="kernel without forward AD"):
-        found = effect(ROLLOUT, CORRECT)
+        found = effect(GROUP, CORRECT)
     assert effect.method == "finite difference"
     assert (found - exact).abs().max() <= 1e-2 * exact.abs().max()
 
@@ -57,4 +57,4 @@ def test_finite_differences_refuse_coarse_weights() -> None:
     effect = TrueEffect(policy, InitialWeights(policy))
     effect.method = "finite difference"
     with pytest.raises(InputError, match="--dtype float32"):
-        effect(ROLLOUT, CORRECT)
+        effect(GROUP, CORRECT)

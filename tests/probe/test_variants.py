@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from verl_nthr.influence import NTHRResult
-from verl_nthr.probe.spearman import spearman
+from verl_nthr.probe.statistics import spearman
 from verl_nthr.probe.variants import ease, group_advantages, most_harmful, variants
 
 RESPONSE = torch.tensor([0, 0, 1, 1, 1, 1, 2, 2, 2])

@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
         from verl_nthr.evaluation.benchmarks import read_benchmarks
         from verl_nthr.evaluation.models import parse_models
         from verl_nthr.evaluation.report import print_report
-        from verl_nthr.evaluation.rewards import Reward
         from verl_nthr.evaluation.run import evaluate
         from verl_nthr.evaluation.settings import Settings
+        from verl_nthr.generation.scoring import Reward
 
         settings = Settings(
             samples=args.samples,

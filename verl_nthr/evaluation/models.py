@@ -1,4 +1,4 @@
-"""Parses MODEL arguments."""
+"""Parses MODEL arguments, and checks that prompts fit into the models."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
 from verl_nthr.errors import InputError
+from verl_nthr.evaluation.benchmarks import Benchmark
 from verl_nthr.evaluation.checkpoints import find_model, weight_files
+from verl_nthr.generation.prompts import encode_prompt
 
 ARGUMENT = re.compile(r"(?:(?P<name>[^=/]*)=)?(?P<path>.*?)(?:@(?P<step>\d+))?")
 GLOBAL_STEP = re.compile(r"global_step_(\d+)")
@@ -82,3 +86,23 @@ def _parse(argument: str) -> Model:
             f"MODEL: the name {name!r} may only have letters, digits and _.+-, and no dot first; pass NAME={path}"
         )
     return Model(name, find_model(path), None if step is None else int(step))
+
+
+def check_lengths(
+    model: Model, tokenizer: PreTrainedTokenizerBase, benchmarks: list[Benchmark], max_response_tokens: int
+) -> None:
+    """Check that every prompt and its response fit into the model's positions.
+
+    Raises:
+        InputError: one does not, or the tokenizer has no chat template.
+    """
+    config = AutoConfig.from_pretrained(model.path, trust_remote_code=False)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    for benchmark in benchmarks:
+        longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in benchmark.prompts)
+        if positions is not None and longest + max_response_tokens > positions:
+            raise InputError(
+                f"--max-response-tokens {max_response_tokens}: with the longest prompt of {benchmark.name} ({longest} "
+                f"tokens) that is more than the {positions} positions of {model.path}; pass at most "
+                f"{max(0, positions - longest)}"
+            )

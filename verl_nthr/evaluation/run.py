@@ -15,19 +15,18 @@ from rich.console import Console
 from rich.progress import Progress
 from transformers import PreTrainedTokenizerBase
 
+from verl_nthr.errors import InputError
 from verl_nthr.evaluation.benchmarks import Benchmark
 from verl_nthr.evaluation.figures import accuracy_png, pass_at_k_png
-from verl_nthr.evaluation.models import Model
-from verl_nthr.evaluation.prompts import check_lengths
-from verl_nthr.evaluation.records import Group, Records
+from verl_nthr.evaluation.models import Model, check_lengths
 from verl_nthr.evaluation.report import markdown
-from verl_nthr.evaluation.rewards import Reward
 from verl_nthr.evaluation.settings import Settings
-from verl_nthr.evaluation.summary import summarise
+from verl_nthr.evaluation.summary import Group, summarise
 from verl_nthr.files import write_whole
-from verl_nthr.generation.loading import load_model, load_tokenizer
-from verl_nthr.generation.progress import progress_bar
+from verl_nthr.generation.loading import load_model, load_tokenizer, progress_bar
+from verl_nthr.generation.records import Records
 from verl_nthr.generation.sampler import Sampler, choose_sampler, sample_in_chunks
+from verl_nthr.generation.scoring import Reward
 from verl_nthr.generation.transformers_sampler import TransformersSampler
 from verl_nthr.generation.vllm_sampler import VLLMSampler
 from verl_nthr.text import label
@@ -47,13 +46,13 @@ class Part:
     kind: str
     """``greedy`` or ``sampled``."""
 
-    records: Records
+    records: Records[Group]
     """Those that exist."""
 
     @property
     def missing(self) -> int:
         """Prompts without responses."""
-        return len(self.benchmark.prompts) - len(self.records.groups)
+        return len(self.benchmark.prompts) - len(self.records.entries)
 
 
 def evaluate(
@@ -85,7 +84,7 @@ def evaluate(
     """
     settings.ks()
     sampler = choose_sampler(settings.sampler)
-    reward.check(benchmarks)
+    _check_reward(reward, benchmarks)
     parts = {model.label: _parts(model, benchmarks, reward, settings, sampler, out) for model in models}
     incomplete = [model for model in models if any(part.missing for part in parts[model.label])]
     tokenizers = {model.label: load_tokenizer(model.path) for model in incomplete}
@@ -124,6 +123,15 @@ def evaluate(
     return document
 
 
+def _check_reward(reward: Reward, benchmarks: list[Benchmark]) -> None:
+    """Score an empty response to the first prompt of each benchmark."""
+    for benchmark in benchmarks:
+        try:
+            reward(benchmark.prompts[0], "")
+        except InputError as error:
+            raise InputError(f"--data: {benchmark.path}: {error}") from error
+
+
 def _parts(
     model: Model, benchmarks: list[Benchmark], reward: Reward, settings: Settings, sampler: str, out: Path
 ) -> list[Part]:
@@ -146,7 +154,7 @@ def _parts(
                     "temperature": settings.temperature,
                     "seed": settings.seed,
                 }
-            records = Records(out / model.label / f"{benchmark.name}.{kind}.jsonl", made_with)
+            records = Records(out / model.label / f"{benchmark.name}.{kind}.jsonl", Group, made_with)
             parts.append(Part(benchmark, kind, records))
     return parts
 
@@ -186,7 +194,7 @@ def _new_groups(
     decoding = settings.decodings()[part.kind]
     seed = random.Random(f"{settings.seed} {part.benchmark.name}").getrandbits(32)
     chunk = max(1, at_a_time // decoding.responses)
-    done = len(part.records.groups)
+    done = len(part.records.entries)
     for sampled in sample_in_chunks(part.benchmark.prompts, tokenizer, engine, decoding, seed, chunk, done):
         texts = [
             [tokenizer.decode(response, skip_special_tokens=True) for response in group.responses] for group in sampled
@@ -207,5 +215,5 @@ def _engine(
 def _groups(parts: list[Part]) -> dict[str, dict[str, list[Group]]]:
     groups: dict[str, dict[str, list[Group]]] = {}
     for part in parts:
-        groups.setdefault(part.benchmark.name, {})[part.kind] = part.records.groups
+        groups.setdefault(part.benchmark.name, {})[part.kind] = part.records.entries
     return groups

@@ -6,10 +6,32 @@ import statistics
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict, model_validator
 
-from verl_nthr.evaluation.records import Group
 from verl_nthr.evaluation.settings import Settings
 from verl_nthr.evaluation.statistics import bootstrap, mean_of_shares, pass_at_k, wilson
+from verl_nthr.json_lines import Integer, Record
+
+
+class Group(Record):
+    """The responses to one prompt, of which there is at least one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    responses: list[str]
+    """Text, without special tokens."""
+
+    tokens: list[Integer]
+    """Length of each response, with the end-of-sequence token."""
+
+    rewards: list[float]
+    """One per response."""
+
+    @model_validator(mode="after")
+    def _has_all_of_each_response(self) -> Group:
+        if not len(self.responses) == len(self.tokens) == len(self.rewards) > 0:
+            raise ValueError("as many 'tokens' and 'rewards' as 'responses' are wanted, at least one")
+        return self
 
 
 def summarise(groups: dict[str, dict[str, list[Group]]], settings: Settings) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""Loads what MODEL names; no code that comes with a model is run."""
+"""Loads the model and tokenizer that MODEL names, without running code that comes with them, and shows progress."""
 
 from __future__ import annotations
 
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -40,3 +42,15 @@ def load_model(model: str, dtype: str) -> PreTrainedModel:
         missing = ", ".join(sorted(info["missing_keys"])[:5])
         raise InputError(f"MODEL={model} lacks weights ({missing}); a causal language model has an LM head")
     return loaded.to(device)
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar for each task: its description, how many of how many, time spent and time left."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console)

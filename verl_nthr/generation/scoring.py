@@ -3,25 +3,86 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.util
 import inspect
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from verl_nthr.errors import InputError
 from verl_nthr.generation.prompts import Prompt
 
-RewardFunction = Callable[..., Any]
+THREADS = 8
+"""Of which most wait: verl's Math-Verify scorer has processes of its own."""
 
 
-def load_reward(source: str | None) -> RewardFunction:
-    """The function in ``path.py[:name]`` (``compute_score`` if unnamed), or verl's ``default_compute_score`` for None.
+class Reward:
+    """A verl reward function, called from several threads, like in verl itself."""
 
-    Raises:
-        InputError: there is no such file or function.
-    """
+    def __init__(self, source: str | None) -> None:
+        """Load it.
+
+        Args:
+            source: ``path.py[:name]`` (``compute_score`` if unnamed); None is verl's default by data source.
+
+        Raises:
+            InputError: there is no such file or function.
+        """
+        self.source = source
+        self.sha256 = None
+        """Of the file; None for verl's default."""
+        self._function = _load(source)
+        if source is not None:
+            self.sha256 = hashlib.sha256(Path(source.partition(":")[0]).read_bytes()).hexdigest()
+
+    def __call__(self, prompt: Prompt, response: str) -> float:
+        """The reward of one response: the number returned, or ``score`` of the dict returned.
+
+        Raises:
+            InputError: verl's default does not know the data source, or the function returns no finite number.
+        """
+        try:
+            result = self._function(
+                data_source=prompt.data_source,
+                solution_str=response,
+                ground_truth=prompt.ground_truth,
+                extra_info=prompt.extra_info,
+            )
+        except NotImplementedError as error:
+            raise InputError(
+                f"the reward function does not handle data_source={prompt.data_source!r} ({error}); "
+                "pass --reward path.py"
+            ) from error
+        if inspect.iscoroutine(result):
+            result = asyncio.run(result)
+        if isinstance(result, dict):
+            result = result.get("score")
+        try:
+            reward = float(result)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"the reward function returned {result!r}; wanted a number or a dict with 'score'"
+            ) from error
+        if not math.isfinite(reward):
+            raise InputError(f"the reward function returned {result!r}; wanted a finite number")
+        return reward
+
+    def score(self, prompts: list[Prompt], responses: list[list[str]]) -> list[list[float]]:
+        """The reward of every response to each prompt.
+
+        Raises:
+            InputError: the function returned no number.
+        """
+        pairs = [(prompt, text) for prompt, texts in zip(prompts, responses, strict=True) for text in texts]
+        with ThreadPoolExecutor(THREADS) as pool:
+            rewards = pool.map(lambda pair: self(*pair), pairs)
+            return [[next(rewards) for _ in texts] for texts in responses]
+
+
+def _load(source: str | None) -> Callable[..., Any]:
     if source is None:
         from verl.utils.reward_score import default_compute_score
 
@@ -40,33 +101,3 @@ def load_reward(source: str | None) -> RewardFunction:
     if not callable(function):
         raise InputError(f"--reward: {path} has no function {name!r}; use path.py:function")
     return function
-
-
-def score(function: RewardFunction, prompt: Prompt, response: str) -> float:
-    """The reward of one response: the number returned, or ``score`` of the dict returned.
-
-    Raises:
-        InputError: verl's default does not know the data source, or the function returns no finite number.
-    """
-    try:
-        result = function(
-            data_source=prompt.data_source,
-            solution_str=response,
-            ground_truth=prompt.ground_truth,
-            extra_info=prompt.extra_info,
-        )
-    except NotImplementedError as error:
-        raise InputError(
-            f"the reward function does not handle data_source={prompt.data_source!r} ({error}); pass --reward path.py"
-        ) from error
-    if inspect.iscoroutine(result):
-        result = asyncio.run(result)
-    if isinstance(result, dict):
-        result = result.get("score")
-    try:
-        reward = float(result)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the reward function returned {result!r}; wanted a number or a dict with 'score'") from error
-    if not math.isfinite(reward):
-        raise InputError(f"the reward function returned {result!r}; wanted a finite number")
-    return reward

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from verl_nthr.probe.groups import Result
 from verl_nthr.probe.report import NAMES
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ FIGURE_1 = ("grpo", "pos_only")
 FIGURE_4 = ("grpo", "random", "nthr", "exact")
 
 
-def figure_png(results: list[dict[str, Any]], names: tuple[str, ...]) -> bytes:
+def figure_png(results: list[Result], names: tuple[str, ...]) -> bytes:
     """One panel for each variant in ``names`` that was measured: a bar for each prompt, sorted by GRPO's Δ(x).
 
     In all but GRPO's own panel GRPO's Δ(x) is drawn as a line.
@@ -25,7 +26,9 @@ def figure_png(results: list[dict[str, Any]], names: tuple[str, ...]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    ordered = sorted((result["delta"] for result in results), key=lambda delta: delta["grpo"])
+    ordered = sorted(
+        (result.delta.model_dump(exclude_none=True) for result in results), key=lambda delta: delta["grpo"]
+    )
     names = tuple(name for name in names if name in ordered[0])
     figure = Figure(figsize=(7.5, 1.2 + 1.5 * len(names)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -43,15 +43,3 @@ def gwhes(
     of_wrong, of_correct = sums
     values = (p * of_wrong - (1 - p) * of_correct) / deviation
     return values.masked_fill(~correct, torch.nan)
-
-
-def top_k_overlap(gwhes_of_prompt: list[float], delta: list[float], k: int) -> float | None:
-    """Share of the k prompts of largest GWHES among the k of smallest Δ(x) (Table 1); None if there are fewer than k.
-
-    At random it is k over the number of prompts.
-    """
-    if len(delta) < k:
-        return None
-    predicted = sorted(range(len(delta)), key=lambda index: -gwhes_of_prompt[index])[:k]
-    displaced = sorted(range(len(delta)), key=lambda index: delta[index])[:k]
-    return len(set(predicted) & set(displaced)) / k

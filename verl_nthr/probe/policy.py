@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from verl_nthr.errors import InputError
-from verl_nthr.probe.rollouts import Rollout
+from verl_nthr.probe.groups import Group
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Rows:
     """[R, L] bool, response tokens."""
 
     @classmethod
-    def from_rollout(cls, rollout: Rollout, rows: list[int], device: torch.device) -> Rows:
-        """The responses ``rows`` of ``rollout``."""
-        prompt = len(rollout.prompt)
-        longest = max(len(response) for response in rollout.responses)
+    def from_group(cls, group: Group, rows: list[int], device: torch.device) -> Rows:
+        """The responses ``rows`` of ``group``."""
+        prompt = len(group.prompt)
+        longest = max(len(response) for response in group.responses)
         input_ids = torch.zeros(len(rows), prompt + longest, dtype=torch.int64)
-        lengths = torch.tensor([len(rollout.responses[row]) for row in rows])
+        lengths = torch.tensor([len(group.responses[row]) for row in rows])
         for position, row in enumerate(rows):
-            sequence = rollout.prompt + rollout.responses[row]
+            sequence = group.prompt + group.responses[row]
             input_ids[position, : len(sequence)] = torch.tensor(sequence)
         attended = torch.arange(prompt + longest) < prompt + lengths[:, None]
         mask = torch.arange(longest) < lengths[:, None]
@@ -91,13 +91,13 @@ class Policy:
         """Where inputs go."""
         return self.lm_head.weight.device
 
-    def pieces(self, rollout: Rollout, rows: list[int]) -> Iterator[tuple[list[int], Rows]]:
-        """``rows`` of ``rollout``, as many at a time as fit in one pass."""
-        longest = len(rollout.prompt) + max(len(response) for response in rollout.responses)
+    def pieces(self, group: Group, rows: list[int]) -> Iterator[tuple[list[int], Rows]]:
+        """``rows`` of ``group``, as many at a time as fit in one pass."""
+        longest = len(group.prompt) + max(len(response) for response in group.responses)
         size = max(1, self._tokens_per_forward // longest)
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            yield part, Rows.from_rollout(rollout, part, self.device)
+            yield part, Rows.from_group(group, part, self.device)
 
     def logits(self, rows: Rows) -> Tensor:
         """[R, L, V] in float32, divided by the temperature."""
@@ -116,19 +116,19 @@ class Policy:
         return label_log_probs(self.logits(rows), rows)
 
     @torch.no_grad()
-    def log_likelihood(self, rollout: Rollout, rows: list[int]) -> Tensor:
+    def log_likelihood(self, group: Group, rows: list[int]) -> Tensor:
         """[len(rows)] float64: ln π(y|x) of whole responses."""
-        return torch.cat([self.log_probs(piece).double().sum(-1) for _, piece in self.pieces(rollout, rows)])
+        return torch.cat([self.log_probs(piece).double().sum(-1) for _, piece in self.pieces(group, rows)])
 
     @torch.no_grad()
-    def record(self, rollout: Rollout) -> TokenRecord:
+    def record(self, group: Group) -> TokenRecord:
         """Pass over all responses.
 
         Raises:
             InputError: logits are not hidden state × LM head (a cap, a scale, a shared head).
         """
         log_probs, entropy, hidden = [], [], []
-        for _, rows in self.pieces(rollout, list(range(len(rollout.responses)))):
+        for _, rows in self.pieces(group, list(range(len(group.responses)))):
             captured: list[Tensor] = []
             hook = self.lm_head.register_forward_pre_hook(lambda _, args, seen=captured: seen.append(args[0]))
             try:

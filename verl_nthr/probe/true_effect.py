@@ -14,8 +14,8 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from verl_nthr.errors import InputError
+from verl_nthr.probe.groups import Group
 from verl_nthr.probe.policy import Policy, label_log_probs
-from verl_nthr.probe.rollouts import Rollout
 from verl_nthr.probe.update import InitialWeights
 
 LIKELIHOOD_STEP = 0.03
@@ -30,30 +30,30 @@ class TrueEffect:
         self.method = "forward mode"
         """Method of the last computation: "forward mode" or "finite difference"."""
 
-    def __call__(self, rollout: Rollout, correct: list[int]) -> Tensor:
+    def __call__(self, group: Group, correct: list[int]) -> Tensor:
         """e_t of all response tokens: [T] float32, response by response; the weights are left as they were.
 
         Args:
-            rollout: the prompt.
+            group: the prompt.
             correct: rows of correct responses.
 
         Raises:
             InputError: the model has no forward mode and its weights are too coarse for finite differences.
         """
         try:
-            direction = self._direction(rollout, correct)
+            direction = self._direction(group, correct)
             if self.method == "forward mode":
                 try:
-                    return self._forward_mode(rollout, direction)
+                    return self._forward_mode(group, direction)
                 except NotImplementedError as error:
                     warnings.warn(f"no forward mode in this model, taking finite differences: {error}", stacklevel=2)
                     self.method = "finite difference"
-            return self._finite_difference(rollout, direction)
+            return self._finite_difference(group, direction)
         finally:
             self._initial.restore()
 
-    def _direction(self, rollout: Rollout, correct: list[int]) -> list[Tensor]:
-        for _, rows in self._policy.pieces(rollout, correct):
+    def _direction(self, group: Group, correct: list[int]) -> list[Tensor]:
+        for _, rows in self._policy.pieces(group, correct):
             self._policy.log_probs(rows).sum().backward()
         direction = []
         for parameter in self._policy.parameters:
@@ -62,12 +62,12 @@ class TrueEffect:
         return direction
 
     @torch.no_grad()
-    def _forward_mode(self, rollout: Rollout, direction: list[Tensor]) -> Tensor:
+    def _forward_mode(self, group: Group, direction: list[Tensor]) -> Tensor:
         policy, effects = self._policy, []
         named = zip(policy.model.named_parameters(), direction, strict=True)
         with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
             dual = {name: forward_ad.make_dual(parameter, tangent) for (name, parameter), tangent in named}
-            for _, rows in policy.pieces(rollout, list(range(len(rollout.responses)))):
+            for _, rows in policy.pieces(group, list(range(len(group.responses)))):
                 output = torch.func.functional_call(policy.model, dual, kwargs=policy.inputs(rows))
                 log_probs = label_log_probs(policy.scaled_logits(output.logits, rows), rows)
                 tangent = forward_ad.unpack_dual(log_probs).tangent
@@ -77,7 +77,7 @@ class TrueEffect:
         return torch.cat(effects)
 
     @torch.no_grad()
-    def _finite_difference(self, rollout: Rollout, direction: list[Tensor]) -> Tensor:
+    def _finite_difference(self, group: Group, direction: list[Tensor]) -> Tensor:
         """(ln π_t(θ + εd) − ln π_t(θ − εd)) / 2ε, with ε‖d‖², the expected change of Σ ln π(y⁺|x), equal to 0.03."""
         parameters = self._policy.parameters
         if any(parameter.dtype != torch.float32 for parameter in parameters):
@@ -89,9 +89,9 @@ class TrueEffect:
             self._initial.restore()
             for parameter, step in zip(parameters, direction, strict=True):
                 parameter.add_(step, alpha=sign * epsilon)
-            sides.append(self._log_probs(rollout))
+            sides.append(self._log_probs(group))
         return ((sides[0] - sides[1]) / (2 * epsilon)).float()
 
-    def _log_probs(self, rollout: Rollout) -> Tensor:
-        pieces = self._policy.pieces(rollout, list(range(len(rollout.responses))))
+    def _log_probs(self, group: Group) -> Tensor:
+        pieces = self._policy.pieces(group, list(range(len(group.responses))))
         return torch.cat([self._policy.log_probs(rows)[rows.mask].double() for _, rows in pieces])

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from verl_nthr.probe.groups import Group
 from verl_nthr.probe.policy import Policy
-from verl_nthr.probe.rollouts import Rollout
 
 Optimizer = Literal["adam", "sgd"]
 ADAM_EPSILON = 1e-8
@@ -36,7 +36,7 @@ class InitialWeights:
         return moved / sum(saved.numel() for saved in self._saved)
 
 
-def accumulate_gradient(policy: Policy, rollout: Rollout, advantages: Tensor) -> None:
+def accumulate_gradient(policy: Policy, group: Group, advantages: Tensor) -> None:
     """Add the gradient of the token-mean GRPO loss to the parameters' ``grad``.
 
     At the weights that sampled the responses the ratio γ is 1 and no clip acts, so that the gradient of
@@ -44,12 +44,12 @@ def accumulate_gradient(policy: Policy, rollout: Rollout, advantages: Tensor) ->
 
     Args:
         policy: at its initial weights.
-        rollout: the prompt.
+        group: the prompt.
         advantages: [T] Â of every response token, response by response.
     """
     tokens = advantages.shape[0]
-    of_response = advantages.split([len(response) for response in rollout.responses])
-    for part, rows in policy.pieces(rollout, list(range(len(rollout.responses)))):
+    of_response = advantages.split([len(response) for response in group.responses])
+    for part, rows in policy.pieces(group, list(range(len(group.responses)))):
         padded = torch.zeros(rows.mask.shape, device=rows.mask.device)
         padded[rows.mask] = torch.cat([of_response[row] for row in part]).to(padded)
         (-(padded * policy.log_probs(rows)).sum() / tokens).backward()
@@ -75,7 +75,7 @@ def first_step(policy: Policy, optimizer: Optimizer, learning_rate: float) -> No
 def likelihood_change(
     policy: Policy,
     initial: InitialWeights,
-    rollout: Rollout,
+    group: Group,
     correct: list[int],
     advantages: Tensor,
     before: Tensor,
@@ -87,7 +87,7 @@ def likelihood_change(
     Args:
         policy: at its initial weights.
         initial: their copy.
-        rollout: the prompt x.
+        group: the prompt x.
         correct: rows of correct responses.
         advantages: [T] token advantages of the variant.
         before: [len(correct)] ln π_θ(y⁺|x) at the initial weights.
@@ -95,9 +95,9 @@ def likelihood_change(
         learning_rate: of the one step.
     """
     try:
-        accumulate_gradient(policy, rollout, advantages)
+        accumulate_gradient(policy, group, advantages)
         first_step(policy, optimizer, learning_rate)
-        after = policy.log_likelihood(rollout, correct)
+        after = policy.log_likelihood(group, correct)
         return float((after - before).mean()), initial.moved_fraction()
     finally:
         initial.restore()
