@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tests.families import wrong_refusals
 from verl_nthr.demo.display import TrainingDisplay, step_line
-from verl_nthr.demo.metrics import MetricsTail, Step, parse_step, read_steps
+from verl_nthr.demo.metrics import MetricsTail, Step, parse_step
 from verl_nthr.errors import InputError
 
 VALIDATION = {"val-core/worked_addition/acc/mean@1": 0.45, "val-aux/num_turns/mean": 2}
@@ -75,13 +75,6 @@ def test_following_a_growing_file(tmp_path: Path) -> None:
         tail.read_new()
 
 
-def test_reading_a_whole_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no step"):
-        read_steps(tmp_path / "metrics.jsonl")
-    (tmp_path / "metrics.jsonl").write_text(line(0, VALIDATION) + line(1, TRAINING), encoding="utf-8")
-    assert [step.number for step in read_steps(tmp_path / "metrics.jsonl")] == [0, 1]
-
-
 def test_the_line_of_a_step() -> None:
     assert step_line(Step(3, {}), 20) == "step  3/20"
     both = parse_step(line(20, TRAINING | VALIDATION), "x")
@@ -93,7 +86,8 @@ def test_the_line_of_a_step() -> None:
 def test_the_display_tells_what_is_new(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     output = io.StringIO()
-    with TrainingDisplay(Console(file=output, width=120), MetricsTail(path), 2) as display:
+    display = TrainingDisplay(Console(file=output, width=120), MetricsTail(path), 2)
+    with display.bar:
         assert display.progress() is False
         assert display.started is None
         path.touch()

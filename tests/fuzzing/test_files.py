@@ -14,8 +14,8 @@ from rich.console import Console
 
 from tests.fuzzing.inputs import fuzzed, json_lines, may_refuse
 from verl_nthr.demo.display import step_line
-from verl_nthr.demo.metrics import read_steps
-from verl_nthr.demo.summary import Clock, seconds_by_phase
+from verl_nthr.demo.metrics import MetricsTail
+from verl_nthr.demo.summary import seconds_by_phase
 from verl_nthr.errors import InputError
 from verl_nthr.evaluation.settings import Settings
 from verl_nthr.evaluation.summary import Group, summarise
@@ -132,6 +132,6 @@ def test_groups_have_a_reward_for_each_response(tmp_path: Path, content: bytes, 
 @given(json_lines(METRICS))
 def test_metrics_can_be_shown_and_added_up(tmp_path: Path, content: bytes) -> None:
     with may_refuse(InputError):
-        steps = read_steps(written(tmp_path / "metrics.jsonl", content))
+        steps = MetricsTail(written(tmp_path / "metrics.jsonl", content)).read_new()
         assert all(step_line(step, 20).isprintable() for step in steps)
-        seconds_by_phase(Clock(1, 1, 1, 1, 1, 5), steps)
+        seconds_by_phase({"validation": 1.0}, 5.0, steps)

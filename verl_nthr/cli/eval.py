@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 
 from verl_nthr.arguments import positive_float, positive_int, seed
@@ -69,16 +70,7 @@ def run(args: argparse.Namespace) -> int:
         from verl_nthr.evaluation.settings import Settings
         from verl_nthr.generation.scoring import Reward
 
-        settings = Settings(
-            samples=args.samples,
-            k=args.k,
-            temperature=args.temperature,
-            max_response_tokens=args.max_response_tokens,
-            reward_threshold=args.reward_threshold,
-            seed=args.seed,
-            dtype=args.dtype,
-            sampler=args.sampler,
-        )
+        settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
         models, benchmarks = parse_models(args.models), read_benchmarks(args.data)
         document = evaluate(models, benchmarks, Reward(args.reward), settings, args.out, Console(stderr=True))
     except (InputError, OSError) as error:

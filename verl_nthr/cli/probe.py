@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from verl_nthr.probe.run import Sources
 
-TOY_LEARNING_RATE, TOY_RESPONSE_TOKENS = 1e-5, 40
+TOY = {"learning_rate": 1e-5, "max_response_tokens": 40}
+"""Defaults with ``--toy``."""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,7 +50,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--max-response-tokens",
         type=positive_int,
-        help=f"({default.max_response_tokens}; with --toy {TOY_RESPONSE_TOKENS})",
+        help=f"({default.max_response_tokens}; with --toy {TOY['max_response_tokens']})",
     )
     parser.add_argument(
         "--reward-threshold",
@@ -57,9 +59,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="a response is correct from there (%(default)s)",
     )
     parser.add_argument("--optimizer", choices=("adam", "sgd"), default=default.optimizer, help="(%(default)s)")
-    parser.add_argument(
-        "--lr", type=positive_float, help=f"learning rate ({default.learning_rate:g}; with --toy {TOY_LEARNING_RATE:g})"
-    )
+    rates = f"({default.learning_rate:g}; with --toy {TOY['learning_rate']:g})"
+    parser.add_argument("--lr", dest="learning_rate", metavar="LR", type=positive_float, help=f"learning rate {rates}")
     parser.add_argument(
         "--eta", type=_eta, default=default.eta, help="number in [0, 1], balanced, p or 1-p (%(default)s)"
     )
@@ -117,26 +118,11 @@ def _sources(args: argparse.Namespace, out: Path, console: Console) -> Sources:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    default = Settings()
-    rate, length = default.learning_rate, default.max_response_tokens
+    given = {field.name: getattr(args, field.name) for field in fields(Settings)}
     if args.toy:
-        rate, length = TOY_LEARNING_RATE, TOY_RESPONSE_TOKENS
-    return Settings(
-        groups=args.groups,
-        responses=args.responses,
-        temperature=args.temperature,
-        max_response_tokens=args.max_response_tokens or length,
-        reward_threshold=args.reward_threshold,
-        optimizer=args.optimizer,
-        learning_rate=args.lr or rate,
-        eta=args.eta,
-        beta=args.beta,
-        true_effect=args.true_effect,
-        seed=args.seed,
-        dtype=args.dtype,
-        tokens_per_forward=args.tokens_per_forward,
-        sampler="transformers" if args.toy else args.sampler,
-    )
+        given = TOY | {name: value for name, value in given.items() if value is not None}
+        given["sampler"] = "transformers"
+    return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _at_least_two(text: str) -> int:

@@ -11,19 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from verl_nthr.demo.display import TrainingDisplay, WarmUpDisplay
+from verl_nthr.demo.display import TrainingDisplay, warm_up_display
 from verl_nthr.demo.logs import last_lines
 from verl_nthr.demo.metrics import MetricsTail
 from verl_nthr.demo.settings import PROMPTS_PER_STEP, Settings, training_command, training_environment
-from verl_nthr.demo.summary import (
-    GIGABYTE,
-    Clock,
-    Summary,
-    accuracies,
-    render_summary,
-    seconds_by_phase,
-    write_summary,
-)
+from verl_nthr.demo.summary import GIGABYTE, Summary, accuracies, render_summary, seconds_by_phase, write_summary
 from verl_nthr.demo.toy import Toy, write_data, write_model
 from verl_nthr.processes import ProcessFailed, ProcessTree
 from verl_nthr.supported import versions
@@ -51,23 +43,20 @@ def run_demo(settings: Settings, console: Console) -> Summary:
     console.print(f"[bold]verl-nthr demo[/bold]: {settings.estimator}, seed {settings.seed}, {settings.steps} steps")
     toy, splits = write_data(settings.out / "toy", settings.seed, settings.steps * PROMPTS_PER_STEP)
     warm_up_begin = time.monotonic()
-    with WarmUpDisplay(console) as warm_up_display:
-        warmed = write_model(toy, splits, settings.seed, warm_up_display.report)
+    with warm_up_display(console) as report:
+        warmed = write_model(toy, splits, settings.seed, report)
     console.print(f"warmed up to a greedy accuracy of {warmed.accuracy:.0%} in {warmed.step} steps", highlight=False)
     training_begin = time.monotonic()
     display, peak_memory = train(settings, toy, console)
-    end = time.monotonic()
     before, after = accuracies(display.steps)
     files = write_reports(settings, display)
     started, first_line = display.started or 0.0, display.first_line or 0.0
-    clock = Clock(
-        set_up=warm_up_begin - begin,
-        warm_up=training_begin - warm_up_begin,
-        start_up=started,
-        first_validation=first_line - started,
-        training=end - training_begin,
-        total=time.monotonic() - begin,
-    )
+    measured = {
+        "set-up": warm_up_begin - begin,
+        "warm-up": training_begin - warm_up_begin,
+        "start-up": started,
+        "validation": first_line - started,
+    }
     summary = Summary(
         estimator=settings.estimator,
         seed=settings.seed,
@@ -75,7 +64,7 @@ def run_demo(settings: Settings, console: Console) -> Summary:
         workers=settings.workers,
         accuracy_before=before,
         accuracy_after=after,
-        seconds=seconds_by_phase(clock, display.steps),
+        seconds=seconds_by_phase(measured, time.monotonic() - begin, display.steps),
         peak_memory_gb=round(peak_memory / GIGABYTE, 2),
         versions=versions(),
     )
@@ -115,7 +104,7 @@ def train(settings: Settings, toy: Toy, console: Console) -> tuple[TrainingDispl
         display = TrainingDisplay(console, MetricsTail(settings.metrics), settings.steps)
         console.print(Text(f"training with verl; its log is {on_one_line(str(settings.log))}"), soft_wrap=True)
         try:
-            with training, display:
+            with training, display.bar:
                 training.wait(display.progress, settings.time_limit, settings.stall_limit)
         except ProcessFailed as error:
             tail = "\n".join(f"  {line}" for line in last_lines(settings.log))

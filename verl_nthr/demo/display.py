@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -14,38 +15,19 @@ from verl_nthr.demo.warm_up import Progress as WarmUpProgress
 USUAL_WARM_UP_STEPS = 220
 
 
-class WarmUpDisplay:
-    """A bar towards the usual number of steps, with the loss and the accuracy."""
+@contextmanager
+def warm_up_display(console: Console) -> Iterator[Callable[[WarmUpProgress], None]]:
+    """A bar towards the usual number of steps, with the loss and the accuracy; gives what takes each evaluation."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[state]}"), console=console) as bar:
+        task = bar.add_task("warm-up", total=USUAL_WARM_UP_STEPS, state="")
 
-    def __init__(self, console: Console) -> None:
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=console,
-        )
-        self._task = self._bar.add_task("warm-up", total=USUAL_WARM_UP_STEPS, state="")
+        def report(progress: WarmUpProgress) -> None:
+            state = f"step {progress.step}, loss {progress.loss:.3f}, greedy accuracy {progress.accuracy:.0%}"
+            bar.update(task, completed=min(progress.step, USUAL_WARM_UP_STEPS - 1), state=state)
 
-    def __enter__(self) -> WarmUpDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is None:
-            self._bar.update(self._task, total=1, completed=1)
-        self._bar.stop()
-
-    def report(self, progress: WarmUpProgress) -> None:
-        """Show the state after an evaluation."""
-        self._bar.update(
-            self._task,
-            completed=min(progress.step, USUAL_WARM_UP_STEPS - 1),
-            state=f"step {progress.step}, loss {progress.loss:.3f}, greedy accuracy {progress.accuracy:.0%}",
-        )
+        yield report
+        bar.update(task, total=1, completed=1)
 
 
 class TrainingDisplay:
@@ -62,7 +44,7 @@ class TrainingDisplay:
         self._tail = tail
         self._total = total_steps
         self._begin = time.monotonic()
-        self._bar = Progress(
+        self.bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
@@ -70,17 +52,7 @@ class TrainingDisplay:
             TimeElapsedColumn(),
             console=console,
         )
-        self._task = self._bar.add_task("starting Ray, vLLM and the trainer", total=total_steps)
-
-    def __enter__(self) -> TrainingDisplay:
-        self._begin = time.monotonic()
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        self._task = self.bar.add_task("starting Ray, vLLM and the trainer", total=total_steps)
 
     def progress(self) -> bool:
         """Show what verl has logged since the last call; whether there was something.
@@ -92,12 +64,12 @@ class TrainingDisplay:
         opened = self.started is None and self._tail.exists
         if opened:
             self.started = elapsed
-            self._bar.update(self._task, description="validating on unseen prompts")
+            self.bar.update(self._task, description="validating on unseen prompts")
         new = self._tail.read_new()
         for step in new:
             self.first_line = elapsed if self.first_line is None else self.first_line
             self._console.print(step_line(step, self._total), highlight=False)
-            self._bar.update(self._task, completed=step.number, description=self._description(step))
+            self.bar.update(self._task, completed=step.number, description=self._description(step))
         self.steps += new
         return opened or bool(new)
 

@@ -12,7 +12,6 @@ from verl_nthr.json_lines import Integer, Record, check_record, parse_line
 REWARD = "critic/score/mean"
 EASED = "nthr/eased_fraction"
 STEP_SECONDS = "timing_s/step"
-VALIDATION_SECONDS = "timing_s/testing"
 ACCURACY_PREFIX, ACCURACY_SUFFIX = "val-core/", "/acc/mean@1"
 
 
@@ -66,18 +65,6 @@ def parse_step(line: str, where: str) -> Step:
     """
     found = check_record(_Line, parse_line(line, where), where, "was the file written by verl's file logger?")
     return Step(found.step, found.data)
-
-
-def read_steps(path: Path) -> list[Step]:
-    """All complete lines of the file, in its order.
-
-    Raises:
-        InputError: a line is not what verl writes.
-        OSError: the file cannot be read.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: verl has logged no step")
-    return MetricsTail(path).read_new()
 
 
 class MetricsTail:

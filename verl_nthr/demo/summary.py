@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from verl_nthr.demo.metrics import VALIDATION_SECONDS, Step
+from verl_nthr.demo.metrics import Step
 from verl_nthr.errors import InputError
 from verl_nthr.text import on_one_line
 
@@ -20,33 +20,11 @@ STEP_PHASES = {
     "advantage": ("adv",),
     "update": ("update_actor", "update_critic", "values"),
     "weight transfer": ("update_weights",),
+    "validation": ("testing",),
 }
 """Names for people and the ``timing_s/*`` that they add up."""
 
 GIGABYTE = 1e9
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Seconds that this process measured."""
-
-    set_up: float
-    """Until the warm-up began."""
-
-    warm_up: float
-    """Supervised training."""
-
-    start_up: float
-    """From the start of verl until everything in it had started."""
-
-    first_validation: float
-    """From there to the first line of the metrics."""
-
-    training: float
-    """From the start of verl until its end."""
-
-    total: float
-    """Everything."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +72,19 @@ def accuracies(steps: list[Step]) -> tuple[float, float]:
     return found[0][1], found[-1][1]
 
 
-def seconds_by_phase(clock: Clock, steps: list[Step]) -> dict[str, float]:
-    """Seconds of each phase; ``other`` is what no phase accounts for, ``total`` the sum."""
-    seconds = {"set-up": clock.set_up, "warm-up": clock.warm_up, "start-up": clock.start_up}
+def seconds_by_phase(measured: dict[str, float], total: float, steps: list[Step]) -> dict[str, float]:
+    """Seconds of each phase; ``other`` is the rest, ``total`` the sum.
+
+    Args:
+        measured: seconds that this process measured; ``validation`` is the one before the training.
+        total: seconds of the whole demo.
+        steps: with verl's own timings.
+    """
+    seconds = dict(measured)
     for phase, timings in STEP_PHASES.items():
-        seconds[phase] = sum(step.seconds(timing) for step in steps for timing in timings)
-    seconds["validation"] = clock.first_validation + sum(step.data.get(VALIDATION_SECONDS, 0.0) for step in steps)
-    seconds["other"] = clock.total - sum(seconds.values())
-    seconds["total"] = clock.total
+        seconds[phase] = seconds.get(phase, 0.0) + sum(step.seconds(timing) for step in steps for timing in timings)
+    seconds["other"] = total - sum(seconds.values())
+    seconds["total"] = total
     return {phase: round(value, 2) for phase, value in seconds.items()}
 
 
