@@ -18,13 +18,15 @@ def run_ranks(
 ) -> list[Any]:
     """Results of ``function(rank, *args)`` on each rank of a process group, in the order of the ranks.
 
+    Ranks on the CPU are forked from a server that has imported verl (:mod:`tests.rank_server`), with its environment.
     Results come back by pickle: return plain numbers, lists or CPU tensors turned into numpy. An exception on a rank is
     returned as the exception itself.
 
     Raises:
         AssertionError: a rank did not finish within ``timeout`` seconds, or died.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("spawn" if backend == "nccl" else "forkserver")
+    context.set_forkserver_preload(["tests.rank_server"])
     answers = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
         ranks = [

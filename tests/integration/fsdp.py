@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from tests.integration.passes import Case, Rows, answers_of, make_data, request_
 
 
 def configs(models: str, case: Case) -> dict[str, Any]:
-    """verl's configs of an engine for a case; on the CPU, call with ``VERL_PLATFORM=cpu``."""
+    """verl's configs of an engine for a case."""
     from verl.trainer.config import CheckpointConfig
     from verl.workers.config import FSDPEngineConfig, FSDPOptimizerConfig, HFModelConfig
 
@@ -50,7 +49,7 @@ def configs(models: str, case: Case) -> dict[str, Any]:
 
 
 def build_engine(models: str, case: Case) -> Any:
-    """verl's engine for a case in an initialised process group; on the CPU, call with ``VERL_PLATFORM=cpu``."""
+    """verl's engine for a case in an initialised process group."""
     import verl.workers.engine  # noqa: F401 - registers the engines
     from verl.workers.engine import EngineRegistry
 
@@ -68,7 +67,6 @@ def rows_of(engine: Any, rows: Rows) -> list[int]:
 
 def run_scored(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any] | None]:
     """For every case the scored pass; None on a rank whose outputs verl does not collect."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     results = []
     for case in cases:
         engine = build_engine(models, case)
@@ -94,7 +92,6 @@ def run_refused(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[s
 
 def run_pass(rank: int, models: str, rows: Rows, cases: list[Case]) -> list[dict[str, Any]]:
     """For every case: the pass without and with a request, and without a mixed group; every rank takes its rows."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     import torch.distributed as dist
 
     from verl_nthr.integration.protocol import SCORE

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +30,6 @@ Answers = Sequence[dict[str, Any]]
 
 def run_twice(rank: int, models: str, batches: Sequence[Rows], cases: Sequence[Case]) -> list[list[str]]:
     """For every case and batch this rank's answers to the same pass twice, as :func:`twice` spells them."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     from tests.integration.fsdp import build_engine, rows_of
 
     engines = ((build_engine(models, case), case) for case in cases)

@@ -5,7 +5,6 @@ The reference takes the hidden states and log-probs of the pass itself, so that 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -50,7 +49,6 @@ def moments_in_bfloat16() -> Iterator[None]:
 
 def run_observed(rank: int, models: str, cases: list[Case]) -> list[dict[str, Any]]:
     """For every case the last hidden states of all positions, and the answers without and with sums in bfloat16."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     results = []
     for case in cases:
         engine, hidden = build_engine(models, case), []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ CASES = [
 
 
 def run(rank: int, models: str) -> list[dict[str, Any]]:
-    os.environ["VERL_PLATFORM"] = "cpu"
     results = []
     for case in CASES:
         engine = build_engine(models, case)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,6 @@ FAILING = 1
 
 def run_joining(rank: int, models: str, cases: list[Case]) -> list[dict[str, Any]]:
     """For every case the answers of batches with little to do, and the errors where one rank fails."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     results = []
     for case in cases:
         engine = build_engine(models, case)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,6 @@ ROWS = make_rows(0, vocab_size=70)
 
 def run_mutations(rank: int, models: str) -> list[dict[str, Any]]:
     """By case and mutation, what the pass gives."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     engines = [build_engine(models, case) for case, _ in CASES]
     return [
         run_with(tried, engine, ROWS, rows_of(engine, ROWS), case)

@@ -36,7 +36,6 @@ ULYSSES = [
 
 def run_faults(rank: int, models: str, cases: list[Case], ranks: int) -> list[list[dict[str, Any] | None]]:
     """For every case the answers of the sound pass, and of those with a fault."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     results = []
     for case in cases:
         engine = build_engine(models, case)
@@ -82,7 +81,7 @@ def test_a_fault_costs_its_group_the_scores_and_no_other(models: Path, ranks: in
 
 def run_update_with(rank: int, models: str, stage: str) -> tuple[float, bool]:
     """The gradient's norm of an update by verl's worker with a nan at a stage, and whether a parameter has changed."""
-    os.environ |= {"VERL_PLATFORM": "cpu", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     from verl.utils import tensordict_utils as tu
     from verl.workers.config import ActorConfig, TrainingWorkerConfig
     from verl.workers.engine_workers import TrainingWorker

@@ -19,7 +19,7 @@ BASE = Case("fsdp2", packed=True, dynamic=True)
 
 def run_both_passes(rank: int, models: str) -> dict[str, Any]:
     """The answers of the old-log-prob pass and the columns of two reference passes, as one worker gives them."""
-    os.environ |= {"VERL_PLATFORM": "cpu", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     from verl.utils import tensordict_utils as tu
     from verl.workers.config import TrainingWorkerConfig
     from verl.workers.engine_workers import TrainingWorker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,6 @@ CPU_SHORTAGE = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't a
 
 def run(rank: int, models: str, cases: list[Case], failing: list[int]) -> dict[str, Any]:
     """How this rank fares in every case, and, of two ranks, what it raises where trying again would not help."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     engines = [build_engine(models, case) for case in cases]
     return {
         "short": [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -41,7 +40,6 @@ class Calls:
 
 
 def run_pass(rank: int, models: str) -> list[str]:
-    os.environ["VERL_PLATFORM"] = "cpu"
     case, rows = Case("fsdp2", packed=True, dynamic=True), make_rows(0, vocab_size=70)
     engine = build_engine(models, case)
     with Calls() as calls:

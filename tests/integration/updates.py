@@ -89,7 +89,6 @@ def run_updates(
     rank: int, models: str, targets: Targets, updates: Sequence[Update], runs: Sequence[Run]
 ) -> list[list[dict[str, Any]]]:
     """By update and run, what :func:`run_update` says of verl's FSDP engine."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     from tests.integration import varlen_attention
     from tests.integration.fsdp import configs
 

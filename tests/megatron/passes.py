@@ -100,7 +100,6 @@ def run_pass(rank: int, models: str, rows: Rows, cases: Sequence[MegatronCase]) 
 
 def prepare_process() -> None:
     """Make megatron-core run here; call it before an engine is built, in an initialised process group."""
-    os.environ["VERL_PLATFORM"] = "cpu"
     os.environ["VERL_ENGINE_DEVICE"] = "cuda"  # verl registers its Megatron engines for it
     from tests.megatron.cuda_calls import answer_on_the_cpu
 
