@@ -15,13 +15,14 @@ from rich.text import Text
 from verl_nthr.arguments import positive_float, positive_int
 from verl_nthr.comparison.figures import write_figure
 from verl_nthr.comparison.methods import parse_method
-from verl_nthr.comparison.report import markdown, print_report
+from verl_nthr.comparison.report import grids
 from verl_nthr.comparison.run import run_all
 from verl_nthr.comparison.settings import METHODS, STEPS, TASKS, Settings
 from verl_nthr.comparison.statistics import summarise
 from verl_nthr.errors import InputError
 from verl_nthr.files import write_whole
 from verl_nthr.integration.config.estimators import ESTIMATORS
+from verl_nthr.tables import markdown, print_grids
 from verl_nthr.text import on_one_line, print_error
 
 
@@ -42,7 +43,7 @@ def main() -> int:
         results = run_all(all_settings, args.out, args.jobs, lambda line: console.print(line, highlight=False))
         summary = summarise(results)
         write_whole(args.out / "comparison.json", json.dumps(summary, indent=1, allow_nan=False).encode())
-        write_whole(args.out / "comparison.md", markdown(summary, Settings.pass_k).encode())
+        write_whole(args.out / "comparison.md", markdown(grids(summary, Settings.pass_k)).encode())
         for task in args.tasks:
             mine = [result for result in results if result["settings"]["task"] == task]
             write_figure(mine, args.out / f"{task}.png", f"The {task} task, {args.seeds} seeds")
@@ -52,7 +53,7 @@ def main() -> int:
     if args.json:
         print(json.dumps(summary, allow_nan=False))
     else:
-        print_report(summary, Settings.pass_k, console)
+        print_grids(grids(summary, Settings.pass_k), console)
         out = Text(on_one_line(str(args.out)))
         console.print(f"{time.monotonic() - begin:.0f} s; tables and curves are in", out, highlight=False)
     return 0

@@ -8,8 +8,9 @@ import math
 import pytest
 
 from tests.comparison.cases import result
-from verl_nthr.comparison.report import markdown, rows
+from verl_nthr.comparison.report import grids
 from verl_nthr.comparison.statistics import curve, summarise
+from verl_nthr.tables import markdown
 
 T_95_TWO_DEGREES = 4.302652729911275
 """Quantile 0.975 of Student's t with two degrees of freedom, √2·0.95/√(1 − 0.95²)."""
@@ -69,17 +70,17 @@ def test_runs_without_a_correct_response() -> None:
     assert found["share_negative"] == {"mean": None, "low": None, "high": None}
     assert found["minus_grpo"]["delta_logp"]["mean"] is None
     json.dumps(summary, allow_nan=False)
-    assert rows(summary["tasks"]["demo"])[1][3] == "–"
+    assert grids(summary, 8)[0].rows[1][3] == "–"
 
 
 def test_the_table() -> None:
     summary = summarise(GRPO + NTHR)
-    before, grpo, nthr = rows(summary["tasks"]["demo"])
+    before, grpo, nthr = grids(summary, 8)[0].rows
     assert before[:3] == ["before", "40.0", "50.0"]
     assert grpo[:2] == ["GRPO", "60.0"]
     assert nthr[:2] == ["GRPO+NTHR", "70.0 (+10.0 ± 24.8)"]
     assert nthr[3] == "10.0 (−20.0 ± 0.0)"
     assert nthr[-1] == "10.0"
-    lines = markdown(summary, 8).splitlines()
+    lines = markdown(grids(summary, 8)).splitlines()
     assert lines[0].startswith("**demo task: means over 3 seeds")
     assert {line.count("|") for line in lines[2:]} == {7}

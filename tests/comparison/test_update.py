@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from tests.families import wrong_refusals
-from verl_nthr.comparison.batch import Batch, sample
+from verl_nthr.comparison.batch import Batch, Record, forward, sample
 from verl_nthr.comparison.methods import parse_method, token_advantages
-from verl_nthr.comparison.policy import Record, forward
 from verl_nthr.demo.arithmetic import Addition
 from verl_nthr.demo.toy_model import make_model, make_tokenizer
 from verl_nthr.influence import nthr_weights_reference, thr_weights_reference

@@ -13,7 +13,8 @@ from tests.evaluation.cases import document
 from tests.families import failures
 from tests.heatmap.records import HOSTILE
 from verl_nthr.evaluation.figures import accuracy_png, pass_at_k_png
-from verl_nthr.evaluation.report import markdown, print_report
+from verl_nthr.evaluation.report import grids
+from verl_nthr.tables import markdown, print_grids
 from verl_nthr.text import label
 
 # Wilson's intervals of 3/30, 12/30, 10/40 and 25/40 by their formula; averages by hand; Pass@2 of 2 correct among 4
@@ -50,21 +51,21 @@ GOLDEN = """\
 
 
 def test_the_tables() -> None:
-    assert markdown(document([("base", None, [3, 10], [12, 10]), ("nthr", 40, [12, 25], [15, 20])])) == GOLDEN
+    assert markdown(grids(document([("base", None, [3, 10], [12, 10]), ("nthr", 40, [12, 25], [15, 20])]))) == GOLDEN
 
 
 def check_hostile_names(text: str) -> None:
     steps = [(text, step, [step // 4, 10], [3, 4]) for step in (20, 40)]
     hostile = document([("_base", None, [3, 10], [3, 4]), *steps])
     hostile["benchmarks"][0]["title"] = text
-    plain = markdown(document([("base", None, [3, 10], [3, 4]), *(("x", *step[1:]) for step in steps)]))
-    shown = markdown(hostile)
+    plain = markdown(grids(document([("base", None, [3, 10], [3, 4]), *(("x", *step[1:]) for step in steps)])))
+    shown = markdown(grids(hostile))
     assert [line.count("|") for line in shown.splitlines()] == [line.count("|") for line in plain.splitlines()]
     assert not set(shown.replace("\n", "")) & set("<>`_[]!$\\")
     assert shown.replace("\n", "").isprintable()
     assert len(shown) < 20_000
     terminal = io.StringIO()
-    print_report(hostile, Console(file=terminal, width=400, force_terminal=True, color_system=None))
+    print_grids(grids(hostile), Console(file=terminal, width=400, force_terminal=True, color_system=None))
     assert label(text) in terminal.getvalue()
     assert re.sub(r"\x1b\[\d*m|\n", "", terminal.getvalue()).isprintable()
 
@@ -84,8 +85,8 @@ def test_hostile_names_can_be_drawn() -> None:
 def test_a_lone_benchmark_has_no_average() -> None:
     alone = document([("base", None, [3, 10], [12, 10])])
     alone["benchmarks"] = alone["benchmarks"][:1]
-    assert "Avg." not in markdown(alone)
-    assert "average of" not in markdown(alone)
+    assert "Avg." not in markdown(grids(alone))
+    assert "average of" not in markdown(grids(alone))
 
 
 def test_steps_of_a_model_are_a_curve() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from verl_nthr.evaluation.summary import Group, summarise
 from verl_nthr.generation.prompts import Prompt
 from verl_nthr.generation.records import Records
 from verl_nthr.heatmap.page import write_heatmap
-from verl_nthr.heatmap.report import print_report, to_json
+from verl_nthr.heatmap.report import print_report
 from verl_nthr.probe import groups as probe_groups
 from verl_nthr.probe.stored import read_stored
 
@@ -74,7 +75,7 @@ def test_a_token_dump_makes_a_page_of_two_scripts_with_strict_json(tmp_path: Pat
         data, _ = Page(page.read_text(encoding="utf-8")).scripts
         (step,) = json.loads(data, parse_constant=lambda name: 1 / 0)["steps"]
         assert sum(len(group["responses"]) for group in step["groups"]) == summary.responses
-        json.dumps(to_json(summary), allow_nan=False)
+        json.dumps(asdict(summary), allow_nan=False)
         print_report(summary, Console(file=io.StringIO()))
 
 

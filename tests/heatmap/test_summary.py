@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ import pytest
 from tests.heatmap.records import correct_record, record
 from verl_nthr.heatmap.charts import charts
 from verl_nthr.heatmap.columns import Vocabulary, step_of
-from verl_nthr.heatmap.report import to_json
 from verl_nthr.heatmap.summary import BinShare, StepShare, StringShare, Summary, summarise
 from verl_nthr.heatmap.token_dump import Group, parse_response
 
@@ -28,7 +28,7 @@ def summary_of(*steps: tuple[int, list[list[dict[str, Any]]]]) -> Summary:
 def test_the_largest_scores_are_finite_in_every_summary() -> None:
     largest = record(scores=[3.4e38, -3.4e38, 0.0], tau=-3.4e38, entropies=[3.4e38, -3.4e38, None])
     summary = summary_of((7, [[largest, correct_record(tau=-3.4e38, scores=[3.4e38] * 3)]]))
-    assert json.loads(json.dumps(to_json(summary), allow_nan=False))["eased_tokens"] == summary.eased_tokens
+    assert json.loads(json.dumps(asdict(summary), allow_nan=False))["eased_tokens"] == summary.eased_tokens
     assert all(chart.bars for chart in charts(summary))
 
 

@@ -59,13 +59,14 @@ def run(args: argparse.Namespace) -> int:
 
     from verl_nthr.errors import InputError
     from verl_nthr.extras import check_installed
+    from verl_nthr.tables import print_grids
     from verl_nthr.text import on_one_line, print_error
 
     try:
         check_installed("matplotlib", "pyarrow", "scipy")
         from verl_nthr.evaluation.benchmarks import read_benchmarks
         from verl_nthr.evaluation.models import parse_models
-        from verl_nthr.evaluation.report import print_report
+        from verl_nthr.evaluation.report import grids
         from verl_nthr.evaluation.run import evaluate
         from verl_nthr.evaluation.settings import Settings
         from verl_nthr.generation.scoring import Reward
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(document, ensure_ascii=True, allow_nan=False))
     else:
-        print_report(document, Console())
+        print_grids(grids(document), Console())
         out = on_one_line(str(args.out))
         print(f"All numbers: {out}/evaluation.json; the tables: {out}/evaluation.md")
     return 0

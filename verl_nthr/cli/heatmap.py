@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from verl_nthr.errors import InputError
     from verl_nthr.heatmap.inputs import find_dumps
     from verl_nthr.heatmap.page import write_heatmap
-    from verl_nthr.heatmap.report import print_report, to_json
+    from verl_nthr.heatmap.report import print_report
     from verl_nthr.text import on_one_line, print_error
 
     title = args.title or f"Token scores of {', '.join(map(str, args.dumps[:3]))}{' …' if args.dumps[3:] else ''}"
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         print_error("verl-nthr heatmap", error)
         return 1
     if args.json:
-        print(json.dumps(to_json(summary), ensure_ascii=True, allow_nan=False))
+        print(json.dumps(asdict(summary), ensure_ascii=True, allow_nan=False))
     else:
         print_report(summary, Console())
         print(f"page: {on_one_line(str(args.out))}")

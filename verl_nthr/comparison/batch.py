@@ -1,4 +1,7 @@
-"""Sampled responses as tensors. Axes: R responses, P prompt tokens, L tokens of the longest response."""
+"""Sampled responses as tensors, and the model's pass over them.
+
+Axes: R responses, P prompt tokens, L tokens of the longest response, D hidden size.
+"""
 
 from __future__ import annotations
 
@@ -72,3 +75,30 @@ def sample(
         group=torch.arange(len(additions)).repeat_interleave(responses),
         correct=torch.tensor([final_number(text) == total for text, total in zip(texts, totals, strict=True)]),
     )
+
+
+@dataclass(frozen=True)
+class Record:
+    """The results of one forward pass."""
+
+    log_probs: Tensor
+    """[R, L] float32, 0 outside the responses; gradients flow."""
+
+    hidden: Tensor
+    """[R, L, D] the state that predicts each token, without gradients."""
+
+    entropy: Tensor
+    """[R, L] float32, without gradients."""
+
+
+def forward(model: Qwen2ForCausalLM, batch: Batch) -> Record:
+    """Run the model over a batch at temperature 1."""
+    longest = batch.mask.shape[1]
+    attended = torch.ones_like(batch.input_ids)
+    attended[:, -longest:] = batch.mask
+    states = model.model(input_ids=batch.input_ids, attention_mask=attended, use_cache=False).last_hidden_state
+    states = states[:, -longest - 1 : -1]
+    log_pi = model.lm_head(states).log_softmax(-1)
+    log_probs = log_pi.gather(-1, batch.token_ids[..., None])[..., 0].masked_fill(~batch.mask, 0.0)
+    entropy = -(log_pi.detach().exp() * log_pi.detach()).sum(-1)
+    return Record(log_probs, states.detach(), entropy)

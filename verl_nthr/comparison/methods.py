@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from verl_nthr.advantages import GroupRewards
-from verl_nthr.comparison.batch import Batch
-from verl_nthr.comparison.policy import Record
+from verl_nthr.comparison.batch import Batch, Record
 from verl_nthr.errors import InputError
 from verl_nthr.influence.batch import batch_influence
 from verl_nthr.influence.selection import success_rates

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, Qwen2ForCausalLM
 
-from verl_nthr.comparison.batch import Batch, sample
+from verl_nthr.comparison.batch import Batch, forward, sample
 from verl_nthr.comparison.methods import token_advantages
-from verl_nthr.comparison.policy import forward
 from verl_nthr.comparison.settings import TASKS, Settings
 from verl_nthr.demo.arithmetic import Splits
 from verl_nthr.demo.warm_up import greedy_accuracy

@@ -1,31 +1,13 @@
-"""The tables of an evaluation, in the terminal and in Markdown."""
+"""The tables of an evaluation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from verl_nthr.text import for_markdown, label
+from verl_nthr.tables import Grid
+from verl_nthr.text import label
 
 AVERAGE = "Avg."
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text."""
-
-    title: str
-    """Describes the numbers."""
-
-    headings: list[str]
-    """Of the columns; the first names the model."""
-
-    rows: list[list[str]]
-    """Cells."""
 
 
 def grids(document: dict[str, Any]) -> list[Grid]:
@@ -46,28 +28,6 @@ def grids(document: dict[str, Any]) -> list[Grid]:
             how = f"{each['prompts']} prompts, {samples} samples each at temperature {temperature:g}"
             tables.append(_pass_at_k(f"Pass@K, %: {label(each['title'])} ({how})", document, estimates))
     return tables
-
-
-def print_report(document: dict[str, Any], console: Console) -> None:
-    """Print all tables."""
-    for grid in grids(document):
-        table = Table(title=Text(grid.title), title_justify="left", title_style="bold")
-        for place, heading in enumerate(grid.headings):
-            table.add_column(Text(heading), justify="right" if place else "left", no_wrap=place == 0)
-        for row in grid.rows:
-            table.add_row(*map(Text, row))
-        console.print(table)
-
-
-def markdown(document: dict[str, Any]) -> str:
-    """All tables for a page."""
-    parts = []
-    for grid in grids(document):
-        rule = ["---", *["---:"] * (len(grid.headings) - 1)]
-        head, *body = ([for_markdown(cell) for cell in line] for line in (grid.headings, *grid.rows))
-        table = "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
-        parts.append(f"**{for_markdown(grid.title)}**\n\n{table}")
-    return "\n\n".join(parts) + "\n"
 
 
 def _greedy(document: dict[str, Any]) -> Grid:

@@ -19,7 +19,7 @@ from verl_nthr.errors import InputError
 from verl_nthr.evaluation.benchmarks import Benchmark
 from verl_nthr.evaluation.figures import accuracy_png, pass_at_k_png
 from verl_nthr.evaluation.models import Model, check_lengths
-from verl_nthr.evaluation.report import markdown
+from verl_nthr.evaluation.report import grids
 from verl_nthr.evaluation.settings import Settings
 from verl_nthr.evaluation.summary import Group, summarise
 from verl_nthr.files import write_whole
@@ -29,6 +29,7 @@ from verl_nthr.generation.sampler import Sampler, choose_sampler, sample_in_chun
 from verl_nthr.generation.scoring import Reward
 from verl_nthr.generation.transformers_sampler import TransformersSampler
 from verl_nthr.generation.vllm_sampler import VLLMSampler
+from verl_nthr.tables import markdown
 from verl_nthr.text import label
 
 SCHEMA = 2
@@ -112,7 +113,7 @@ def evaluate(
     files = {
         "accuracy.png": accuracy_png(document),
         "pass_at_k.png": pass_at_k_png(document),
-        "evaluation.md": markdown(document).encode(),
+        "evaluation.md": markdown(grids(document)).encode(),
         "evaluation.json": json.dumps(document, indent=1, allow_nan=False).encode(),
     }
     for name, content in files.items():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,11 +11,6 @@ from verl_nthr.heatmap.text import percent
 from verl_nthr.text import label
 
 STRINGS_SHOWN = 8
-
-
-def to_json(summary: Summary) -> dict[str, Any]:
-    """The summary for machines: lists, strings and finite numbers or None."""
-    return asdict(summary)
 
 
 def print_report(summary: Summary, console: Console) -> None:
