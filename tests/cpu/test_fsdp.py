@@ -11,8 +11,8 @@ import os, sys, torch
 import torch.distributed as dist, torch.multiprocessing as mp
 
 def rank(index, folder):
-    import verl_nthr.cpu.plugin
-    from verl_nthr.cpu.device import CPUDeviceId
+    import verl
+    from verl_nthr.cpu.platform import CPUDeviceId
     from torch.distributed.fsdp import CPUOffload, FullyShardedDataParallel as FSDP
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=index, world_size=2)
     torch.manual_seed(index)
@@ -43,23 +43,19 @@ def test_fsdp1_synchronises_two_ranks_on_the_cpu(tmp_path) -> None:
     assert (tmp_path / "rank1").exists()
 
 
-def test_offloading_pins_no_memory() -> None:
-    code = """
-import verl_nthr.cpu.plugin
-from torch.distributed.fsdp import CPUOffloadPolicy
-print(CPUOffloadPolicy(pin_memory=True).pin_memory, CPUOffloadPolicy().pin_memory)
-"""
-    assert output_of(code, cpu=True) == "False False"
-
-
-def test_saved_weights_are_copies(tmp_path) -> None:
-    code = f"""
-import verl, torch
+ENGINES = """
+import sys, torch, verl
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
+from transformers import AutoConfig
 from verl.utils import fsdp_utils
-dist.init_process_group("gloo", init_method="file://{tmp_path}/store", rank=0, world_size=1)
+from verl.utils.model import load_valuehead_model
+from verl.workers.engine import EngineRegistry
+
+print(CPUOffloadPolicy(pin_memory=True).pin_memory, CPUOffloadPolicy().pin_memory)
+
+dist.init_process_group("gloo", init_method="file://{folder}/store", rank=0, world_size=1)
 model = fully_shard(torch.nn.Linear(3, 2), mesh=init_device_mesh("cpu", (1,)))
 states = []
 for _ in range(2):
@@ -71,31 +67,23 @@ for saved, expected in states:
     fsdp_utils.fsdp2_sharded_load_from_cpu(model, *saved)
     print(all(torch.equal(p.full_tensor(), e) for p, e in zip(model.parameters(), expected, strict=True)))
 dist.destroy_process_group()
-"""
-    assert output_of(code, cpu=True).splitlines()[-2:] == ["True", "True"]
 
-
-def test_the_engines_of_verl_are_found_for_the_cpu() -> None:
-    code = """
-import verl
-from verl.workers.engine import EngineRegistry
 for model in ("language_model", "value_model"):
     for backend in ("fsdp", "fsdp2"):
         print(EngineRegistry.get_engine_cls(model, backend).__name__)
-"""
-    expected = ["FSDPEngineWithLMHead"] * 2 + ["FSDPEngineWithValueHead"] * 2
-    assert output_of(code, cpu=True).splitlines()[-4:] == expected
 
-
-def test_a_value_head_is_loaded_without_flash_attention(tmp_path) -> None:
-    toy = make_toy(tmp_path)
-    code = f"""
-import verl, torch
-from transformers import AutoConfig
-from verl.utils.model import load_valuehead_model
-config = AutoConfig.from_pretrained({str(toy.model)!r}, attn_implementation="flash_attention_2")
+config = AutoConfig.from_pretrained({model!r}, attn_implementation="flash_attention_2")
 config.num_labels = 1
-model = load_valuehead_model({str(toy.model)!r}, torch.float32, config, False)
+model = load_valuehead_model({model!r}, torch.float32, config, False)
 print(model.config._attn_implementation, tuple(model(torch.tensor([[5, 6, 7]])).logits.shape))
 """
-    assert output_of(code, cpu=True).splitlines()[-1] == "sdpa (1, 3, 1)"
+
+
+def test_what_verl_takes_from_an_accelerator(tmp_path) -> None:
+    """Offloading pins no memory, saved weights are copies, engines are found, value heads need no flash attention."""
+    code = ENGINES.format(folder=tmp_path, model=str(make_toy(tmp_path).model))
+    pinned, *copies = (lines := output_of(code, cpu=True).splitlines()[-8:])[:3]
+    assert pinned == "False False"
+    assert copies == ["True", "True"]
+    assert lines[3:7] == ["FSDPEngineWithLMHead"] * 2 + ["FSDPEngineWithValueHead"] * 2
+    assert lines[7] == "sdpa (1, 3, 1)"

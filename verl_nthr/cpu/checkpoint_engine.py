@@ -10,23 +10,18 @@ import torch
 import torch.distributed as dist
 from verl.checkpoint_engine.base import CheckpointEngine
 
-from verl_nthr.cpu.limits import TIMEOUT_VARIABLE, timeout
+from verl_nthr.cpu.environment import TIMEOUT_VARIABLE, timeout
 
 
 class GlooCheckpointEngine(CheckpointEngine):
     """Broadcast of every tensor from the trainer's first process to all processes of the rollout (verl 0.9.1).
 
     Registered as ``actor_rollout_ref.rollout.checkpoint_engine.backend=gloo``. Names and shapes go through a TCP store,
-    data through gloo; both live for one update, and each side waits at most :func:`verl_nthr.cpu.limits.timeout`.
+    data through gloo; both live for one update, and each side waits at most :func:`verl_nthr.cpu.environment.timeout`.
     """
 
     def __init__(self, bucket_size: int, is_master: bool = False) -> None:
-        """Prepare nothing yet.
-
-        Args:
-            bucket_size: not used; every tensor is a message of its own.
-            is_master: whether this is the trainer's first process.
-        """
+        """Set up the trainer's first process (``is_master``) or another; every tensor is a message of its own."""
         self.is_master = is_master
         self.store: dist.TCPStore | None = None
         self.group: dist.ProcessGroupGloo | None = None
@@ -45,13 +40,11 @@ class GlooCheckpointEngine(CheckpointEngine):
     ) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
         """Assign rank 0 to the trainer's first process, the ranks from 1 to the rollout; −1 stays outside."""
         world_size = 1 + rollout_world_size
-        trainer = [0] + [-1] * (actor_wg_world_size - 1)
-        rollout = list(range(1, world_size))
-        trainer_arguments, rollout_arguments = (
-            {"rank": ranks, "world_size": [world_size] * len(ranks), "master": [metadata[0]] * len(ranks)}
-            for ranks in (trainer, rollout)
-        )
-        return trainer_arguments, rollout_arguments
+
+        def arguments(ranks: list[int]) -> dict[str, list[Any]]:
+            return {"rank": ranks, "world_size": [world_size] * len(ranks), "master": [metadata[0]] * len(ranks)}
+
+        return arguments([0] + [-1] * (actor_wg_world_size - 1)), arguments(list(range(1, world_size)))
 
     def init_process_group(self, rank: int, world_size: int, master: dict[str, Any]) -> None:
         """Join the group of an update, unless ``rank`` is −1."""
@@ -71,13 +64,12 @@ class GlooCheckpointEngine(CheckpointEngine):
             for _ in weights:
                 pass
             return
-        sent = 0
+        index = count()
         for name, weight in weights:
             description = {"name": name, "dtype": str(weight.dtype).removeprefix("torch."), "shape": list(weight.shape)}
-            self.store.set(str(sent), json.dumps(description))
+            self.store.set(str(next(index)), json.dumps(description))
             self._broadcast(weight.detach().contiguous())
-            sent += 1
-        self.store.set(str(sent), json.dumps(None))
+        self.store.set(str(next(index)), json.dumps(None))
 
     async def receive_weights(self, global_steps: int | None = None) -> AsyncGenerator[tuple[str, torch.Tensor], None]:
         """Yield each name and weight in the order in which they were sent.

