@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
+import bench_accuracy
+import bench_overhead
+import bench_scaling
+import soak
 from bench_accuracy import MODELS, PEAKS, Choice, Responses, decide, distance, draw_responses, reference, summary
 from soak import state_of, trend
 from verl_nthr import NTHRResult
@@ -18,22 +25,46 @@ from verl_nthr import NTHRResult
 ROOT = Path(__file__).parents[2]
 
 
-def run_script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / name, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+ENVIRONMENT = {"date", "command", "arguments", "device", "threads", "versions"}
+
+BOTH_ENGINES = """
+import sys
+import bench_overhead, soak
+for main, *arguments in (
+    (bench_overhead.main, *"--shape tiny --response 24 --prompt 16 --rounds 2 --max-token-len 128".split(),
+     *"--feature-device host --json overhead.json".split()),
+    (soak.main, *"--steps 4 --dump-every 2 --json soak.json".split()),
+):
+    sys.argv = ["script", *arguments]
+    main()
+"""
 
 
-def result_of(name: str, path: Path, *arguments: object) -> dict[str, Any]:
-    done = run_script(name, *arguments, "--json", path)
-    assert path.exists(), done.stderr
+def run_here(main: Callable[[], int], *arguments: object) -> int:
+    """Run a script's ``main`` in this process."""
+    with mock.patch.object(sys, "argv", ["script", *map(str, arguments)]):
+        return main()
+
+
+def result_of(path: Path) -> dict[str, Any]:
     result = json.loads(path.read_text())
-    assert set(result) >= {"date", "command", "arguments", "device", "threads", "versions"}
+    assert set(result) >= ENVIRONMENT
     return result
 
 
-def test_the_overhead(tmp_path: Path) -> None:
-    arguments = ("--shape", "tiny", "--response", "24", "--prompt", "16", "--rounds", "2", "--max-token-len", "128")
-    result = result_of("bench_overhead.py", tmp_path / "overhead.json", *arguments, "--feature-device", "host")
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the scripts that need an engine and verl's CPU platform, and so a process of their own."""
+    folder = tmp_path_factory.mktemp("results")
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"}
+    command = [sys.executable, "-c", BOTH_ENGINES]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+    assert len(list(folder.glob("*.json"))) == 2, done.stderr
+    return folder
+
+
+def test_the_overhead(results: Path) -> None:
+    result = result_of(results / "overhead.json")
     for way in ("plain", "nthr", "extra_forward"):
         assert len(result["seconds"][way]["all"]) == 2
         assert result["peak_memory"][way] > result["weights_memory"] > 0
@@ -43,31 +74,35 @@ def test_the_overhead(tmp_path: Path) -> None:
     assert result["largest_difference_of_scores"] < 1e-4
 
 
+def test_a_few_steps_leave_nothing_behind(results: Path) -> None:
+    result = result_of(results / "soak.json")
+    assert len(result["states"]) == 4
+    # resident memory is still settling
+    assert set(result["grew"]) <= {"rss"}
+
+
 def test_the_scaling(tmp_path: Path) -> None:
-    result = result_of("bench_scaling.py", tmp_path / "scaling.json", "--quick", "--rounds", "1")
+    assert run_here(bench_scaling.main, "--quick", "--rounds", 1, "--json", tmp_path / "scaling.json") == 0
+    result = result_of(tmp_path / "scaling.json")
     varied = ["groups", "rollouts", "response", "entries", "hidden"]
     assert [(sweep["varied"], len(sweep["points"])) for sweep in result["sweeps"]] == [(name, 3) for name in varied]
     assert [(found["ranks"], found["all_reduce"] > 0) for found in result["ranks"]] == [(1, False), (2, True)]
 
 
 def test_the_accuracy(tmp_path: Path) -> None:
-    result = result_of("bench_accuracy.py", tmp_path / "accuracy.json", "--quick")
+    assert run_here(bench_accuracy.main, "--quick", "--json", tmp_path / "accuracy.json") == 0
+    result = result_of(tmp_path / "accuracy.json")
     assert len(result["choices"]) == 2 * 3 * (2 + 4) + 4
     exact = [row["max_error"] for row in result["choices"] if (row["model"], row["products"]) == ("float32", "float32")]
     assert max(exact) < 1e-5
 
 
-def test_a_few_steps_leave_nothing_behind(tmp_path: Path) -> None:
-    result = result_of("soak.py", tmp_path / "soak.json", "--steps", 4, "--dump-every", 2)
-    assert len(result["states"]) == 4
-    # resident memory is still settling
-    assert set(result["grew"]) <= {"rss"}
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_five_hundred_steps_are_flat(tmp_path: Path) -> None:
-    assert result_of("soak.py", tmp_path / "soak.json", "--steps", 500)["grew"] == []
+    command = [sys.executable, ROOT / "scripts" / "soak.py", "--steps", "500", "--json", tmp_path / "soak.json"]
+    subprocess.run(command, timeout=3500, check=False)
+    assert result_of(tmp_path / "soak.json")["grew"] == []
 
 
 def test_growth_is_told_from_noise() -> None:
@@ -122,17 +157,17 @@ def test_errors_are_parts_of_the_groups_largest_score() -> None:
     )
 
 
-def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path: Path) -> None:
-    refused = {
-        ("bench_overhead.py", "--rollouts", "1"): "--rollouts 1",
-        ("bench_overhead.py", "--shape", "tiny", "--response", "1000"): "1032 tokens, above the 1024",
-        ("bench_overhead.py", "--max-token-len", "100"): "160 tokens, above the 100",
-        ("soak.py", "--steps", "2"): "--steps 2",
-    }
+def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = [
+        (bench_overhead, "--rollouts 1", "--rollouts 1"),
+        (bench_overhead, "--shape tiny --response 1000", "1032 tokens, above the 1024"),
+        (bench_overhead, "--max-token-len 100", "160 tokens, above the 100"),
+        (soak, "--steps 2", "--steps 2"),
+    ]
     if not torch.cuda.is_available():
-        refused["bench_accuracy.py", "--device", "cuda"] = "--device cuda"
-    for command, fact in refused.items():
-        done = run_script(*command, "--json", tmp_path / "result.json")
-        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-        assert fact in done.stderr
+        refused.append((bench_accuracy, "--device cuda", "--device cuda"))
+    for script, options, fact in refused:
+        assert run_here(script.main, *options.split(), "--json", tmp_path / "result.json") == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert fact in line
     assert not list(tmp_path.iterdir())

@@ -35,10 +35,10 @@ def run(*command: str | Path, limit: float = 120, **variables: str) -> subproces
     )
 
 
-def stand_in(folder: Path, name: str = "python") -> Path:
-    """An executable that writes its arguments, with tabs between them, to the file that ``CALLS`` names."""
+def stand_in(folder: Path, name: str = "python", text: str = STAND_IN) -> Path:
+    """An executable; by default it writes its arguments, with tabs between them, to the file that ``CALLS`` names."""
     path = folder / name
-    path.write_text(STAND_IN, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
     return path
 

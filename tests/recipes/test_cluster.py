@@ -27,13 +27,9 @@ wait
 @pytest.fixture
 def tools(tmp_path: Path) -> dict[str, str]:
     """Variables with which ``ray``, ``scontrol``, ``srun`` and Python are stand-ins that write to ``CALLS``."""
-    for name, text in {
-        "ray": NAMED,
-        "srun": SRUN,
-        "scontrol": "#!/usr/bin/env bash\nprintf '%s\\n' 127.0.0.1 b c\n",
-    }.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        (tmp_path / name).chmod(0o755)
+    stand_in(tmp_path, "ray", NAMED)
+    stand_in(tmp_path, "srun", SRUN)
+    stand_in(tmp_path, "scontrol", "#!/usr/bin/env bash\nprintf '%s\\n' 127.0.0.1 b c\n")
     (tmp_path / "calls").touch()
     return {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
@@ -84,22 +80,19 @@ def test_a_worker_joins_the_head_and_leaves_with_it(tools: dict[str, str]) -> No
     assert calls(tools) == [f"ray start --address=127.0.0.1:{port}", "ray stop"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "'' is neither head nor worker"),
-        (["head"], "no recipe named ''"),
-        (["head", "qwen"], "no recipe named 'qwen'"),
-        (["worker"], "worker needs the head"),
-        (["worker", "127.0.0.1"], "no Ray at 127.0.0.1:{port} after 1 s"),
-    ],
-)
-def test_a_node_that_cannot_start(tools: dict[str, str], arguments: list[str], message: str) -> None:
-    port = free_port()
-    done = run(CLUSTER / "node.sh", *arguments, JOIN_SECONDS="1", RAY_PORT=str(port), **tools)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"node: {message.format(port=port)}")
-    assert calls(tools) == []
+def test_a_node_that_cannot_start(tools: dict[str, str]) -> None:
+    port = str(free_port())
+    for arguments, message in {
+        (): "'' is neither head nor worker",
+        ("head",): "no recipe named ''",
+        ("head", "qwen"): "no recipe named 'qwen'",
+        ("worker",): "worker needs the head",
+        ("worker", "127.0.0.1"): f"no Ray at 127.0.0.1:{port} after 1 s",
+    }.items():
+        done = run(CLUSTER / "node.sh", *arguments, JOIN_SECONDS="1", RAY_PORT=port, **tools)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"node: {message}")
+        assert calls(tools) == []
 
 
 def test_a_slurm_job_has_a_head_and_workers(tools: dict[str, str], tmp_path: Path) -> None:

@@ -30,9 +30,8 @@ def test_nodes_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
         cluster.wait_for_nodes(2, 8, seconds=0)
 
 
-@pytest.mark.parametrize(
-    ("inspection", "problem"),
-    [
+def test_what_is_wrong_with_a_node() -> None:
+    for inspection, problem in (
         (Inspection(loaded={"nthr": True}, status={"estimator nthr": True}), None),
         (Inspection(import_error="verl is not installed"), "verl is not installed"),
         (Inspection(loaded={"nthr": False}), "verl does not load NTHR (no entry point)"),
@@ -41,10 +40,8 @@ def test_nodes_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
             Inspection(loaded={"nthr": True}, status={"estimator nthr": False}),
             "verl does not load NTHR (estimator nthr)",
         ),
-    ],
-)
-def test_what_is_wrong_with_a_node(inspection: Inspection, problem: str | None) -> None:
-    assert cluster._problem(asdict(inspection), versions()) == problem
+    ):
+        assert cluster._problem(asdict(inspection), versions()) == problem
 
 
 def test_another_version_on_a_node() -> None:

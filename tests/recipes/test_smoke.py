@@ -16,11 +16,10 @@ from verl_nthr.recipes import smoke
 from verl_nthr.recipes.check import check
 from verl_nthr.recipes.digit_parity_reward import compute_score
 
-FAST = "qwen2_5_0_5b_instruct"
 
-
+@pytest.mark.slow
 @pytest.mark.timeout(1100)
-@pytest.mark.parametrize("name", [FAST, *(pytest.param(x, marks=pytest.mark.slow) for x in FSDP if x != FAST)])
+@pytest.mark.parametrize("name", FSDP)
 def test_a_recipe_trains(name: str) -> None:
     done = run(
         FOLDER / f"{name}.sh", SMOKE="1", PYTHON=sys.executable, PYTHONPATH=str(ROOT), HOME=str(ROOT), limit=1000
