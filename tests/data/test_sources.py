@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from data.preparation.reading import read_file, read_splits
-from data.preparation.sets import DAPO17K, DEEPSCALER, EVALUATION, GSM8K, MATH
+from data.preparation.sets import DEEPSCALER, EVALUATION, GSM8K
 from tests.data.commands import write_jsonl
 from tests.families import failures
 from verl_nthr.errors import InputError
@@ -77,16 +77,9 @@ def test_shards_as_the_hub_stores_them(tmp_path: Path) -> None:
 
 
 HUB = [
-    (MATH, "DigitalLearningGmbH/MATH-lighteval", None, {"train": "train", "test": "test"}),
     (DEEPSCALER, "agentica-org/DeepScaleR-Preview-Dataset", None, {"train": "train"}),
-    (DAPO17K, "BytedTsinghua-SIA/DAPO-Math-17k", None, {"train": "train"}),
     (GSM8K, "openai/gsm8k", "main", {"train": "train", "test": "test"}),
     (EVALUATION["aime24"], "HuggingFaceH4/aime_2024", None, {"test": "train"}),
-    (EVALUATION["amc23"], "math-ai/amc23", None, {"test": "test"}),
-    (EVALUATION["math500"], "HuggingFaceH4/MATH-500", None, {"test": "test"}),
-    (EVALUATION["minerva"], "math-ai/minervamath", None, {"test": "test"}),
-    (EVALUATION["olympiadbench"], "Hothan/OlympiadBench", "OE_TO_maths_en_COMP", {"test": "train"}),
-    (EVALUATION["aime25"], "math-ai/aime25", None, {"test": "test"}),
 ]
 
 
