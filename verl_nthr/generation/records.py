@@ -36,8 +36,7 @@ class Records(Generic[AnyRecord]):
             f"{name}={quoted(theirs.get(name))}" for name, value in made_with.items() if theirs.get(name) != value
         ]
         if differ:
-            made = ", ".join(f"{name}={quoted(theirs.get(name))}" for name in differ)
-            raise InputError(f"--out: {path} was made with {made}; pass another --out, or remove it")
+            raise InputError(f"--out: {path} was made with {', '.join(differ)}; pass another --out, or remove it")
         for number, line in enumerate(lines[1:], start=2):
             where = f"--out: {path}:{number}"
             self.entries.append(check_record(kind, line, where, "the file is damaged, remove it"))
