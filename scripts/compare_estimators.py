@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -26,9 +27,9 @@ from verl_nthr.tables import markdown, print_grids
 from verl_nthr.text import on_one_line, print_error
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison; 0 if everything went well, else 1 with the reason on standard error."""
-    args = make_parser().parse_args()
+    args = make_parser().parse_args(argv)
     console = Console(stderr=args.json)
     begin = time.monotonic()
     try:

@@ -1,0 +1,1 @@
+"""Base advantages against numpy and verl's own GRPO."""

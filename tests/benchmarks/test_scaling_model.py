@@ -32,6 +32,7 @@ def test_operations_are_those_that_torch_counts() -> None:
     assert counter.get_total_flops() == operations(size.tokens, 0.5, size.entries, size.hidden)
 
 
+@pytest.mark.slow
 def test_bytes_are_those_given_to_collectives() -> None:
     size = Size(int(RUN.groups), RUN.rollouts, RUN.response, int(RUN.entries), RUN.hidden)
     found = measure_ranks(size, ranks=3, rounds=1)

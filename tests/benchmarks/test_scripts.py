@@ -63,6 +63,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_overhead(results: Path) -> None:
     result = result_of(results / "overhead.json")
     for way in ("plain", "nthr", "extra_forward"):
@@ -74,6 +75,7 @@ def test_the_overhead(results: Path) -> None:
     assert result["largest_difference_of_scores"] < 1e-4
 
 
+@pytest.mark.slow
 def test_a_few_steps_leave_nothing_behind(results: Path) -> None:
     result = result_of(results / "soak.json")
     assert len(result["states"]) == 4
@@ -81,6 +83,7 @@ def test_a_few_steps_leave_nothing_behind(results: Path) -> None:
     assert set(result["grew"]) <= {"rss"}
 
 
+@pytest.mark.slow
 def test_the_scaling(tmp_path: Path) -> None:
     assert run_here(bench_scaling.main, "--quick", "--rounds", 1, "--json", tmp_path / "scaling.json") == 0
     result = result_of(tmp_path / "scaling.json")

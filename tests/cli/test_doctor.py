@@ -47,6 +47,7 @@ def test_everything_in_place() -> None:
     assert checks(report, "plugin nthr") == [True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 30)
 def test_disabled_plugins() -> None:
     done = doctor("--json", "--ray-seconds", "500", VERL_USE_EXTERNAL_PLUGINS="none")
@@ -59,6 +60,7 @@ def test_disabled_plugins() -> None:
     assert remedy.startswith("unset VERL_USE_EXTERNAL_PLUGINS")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 30)
 def test_ray_that_does_not_answer_is_ended() -> None:
     done = doctor("--ray-seconds", "0.5")

@@ -1,0 +1,1 @@
+"""Estimators compared in one process: updates against autograd, statistics, results that continue."""

@@ -1,0 +1,1 @@
+"""Stock verl, vLLM and Ray on a CPU."""

@@ -1,5 +1,7 @@
 """Weights get over gloo from two trainer processes to two of the rollout, and nobody waits without a limit."""
 
+import pytest
+
 from .interpreter import output_of
 
 ENGINES = """
@@ -60,6 +62,7 @@ except TimeoutError as error:
 )
 
 
+@pytest.mark.slow
 def test_weights_arrive_in_every_update_and_a_trainer_that_sends_nothing_is_an_error() -> None:
     *updates, last = output_of(TRANSFERS, cpu=True).splitlines()[-3:]
     assert updates == ["True True"] * 2

@@ -2,6 +2,8 @@
 
 import textwrap
 
+import pytest
+
 from tests.toy import make_toy
 
 from .interpreter import output_of, run_python
@@ -33,6 +35,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_fsdp1_synchronises_two_ranks_on_the_cpu(tmp_path) -> None:
     script = tmp_path / "ranks.py"
     script.write_text(textwrap.dedent(RANK))
@@ -79,6 +82,7 @@ print(model.config._attn_implementation, tuple(model(torch.tensor([[5, 6, 7]])).
 """
 
 
+@pytest.mark.slow
 def test_what_verl_takes_from_an_accelerator(tmp_path) -> None:
     """Offloading pins no memory, saved weights are copies, engines are found, value heads need no flash attention."""
     code = ENGINES.format(folder=tmp_path, model=str(make_toy(tmp_path).model))

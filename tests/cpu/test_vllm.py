@@ -38,6 +38,7 @@ def test_a_vllm_without_the_switch_is_refused_by_name(tmp_path: Path) -> None:
     assert run_python(code, cpu=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_real_vllm_packs_weights_with_onednn_and_not_with_the_platform() -> None:
     code = """
 import torch, verl_nthr.cpu.plugin, vllm._custom_ops

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from .interpreter import output_of
 
 TRANSFERS = """
@@ -51,6 +53,7 @@ send()
 """
 
 
+@pytest.mark.slow
 def test_weights_arrive_and_an_engine_that_failed_or_does_not_answer_is_an_error(tmp_path: Path) -> None:
     arrived, failed, *silent = output_of(TRANSFERS.format(folder=tmp_path), cpu=True).splitlines()[-4:]
     assert (arrived, failed) == ("True", "ConnectionError the engine is dead")

@@ -1,0 +1,1 @@
+"""Data scripts: rows, checks, and what they write."""

@@ -1,0 +1,1 @@
+"""The demo: its toy, settings, display and figures."""

@@ -1,0 +1,1 @@
+"""Pages, the site and the commands on them."""

@@ -1,0 +1,1 @@
+"""Greedy accuracy and Pass@K of models and checkpoints."""

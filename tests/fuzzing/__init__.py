@@ -1,0 +1,1 @@
+"""Generated input: accepted, or refused by name."""

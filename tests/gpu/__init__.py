@@ -1,0 +1,1 @@
+"""The maths and the FSDP engine on a device."""

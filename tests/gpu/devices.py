@@ -1,4 +1,4 @@
-"""Each test here runs on the CPU, among the fast tests, and on a GPU where there is one."""
+"""Each test here runs on a GPU, and on the CPU among the slow tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 DEVICES: list[Any] = [
-    "cpu",
+    pytest.param("cpu", marks=pytest.mark.slow),
     pytest.param(
         "cuda",
         marks=[

@@ -1,0 +1,1 @@
+"""Token dumps as a page of coloured tokens."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+IN_CHROMIUM = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="Chromium is missing: apt install chromium"),
+]
+"""Marks of a test; a missing Chromium is an error in CI."""
 MILLISECONDS = 60_000
 expect.set_options(timeout=MILLISECONDS)
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs
 
-import pytest
 from playwright.sync_api import expect
 
-from tests.heatmap.browser import CHROMIUM, Tab
+from tests.heatmap.browser import IN_CHROMIUM, Tab
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt install chromium"),
-]
+pytestmark = IN_CHROMIUM
 
 
 def where(tab: Tab) -> tuple[str, str]:

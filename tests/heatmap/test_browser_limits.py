@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
 from tests.families import failures
-from tests.heatmap.browser import CHROMIUM, Tab
+from tests.heatmap.browser import IN_CHROMIUM, Tab
 from tests.heatmap.records import HOSTILE, correct_record, group, record, write_dump
 from verl_nthr.heatmap.page import write_heatmap
 from verl_nthr.text import printable
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt install chromium"),
-]
+pytestmark = IN_CHROMIUM
 
 ELEMENTS = "document.querySelectorAll('*').length"
 CONTRAST = """(selector, background) => {

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pytest
 import torch
 
 from tests.integration.fsdp import build_engine
@@ -78,16 +77,10 @@ TASK = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["actor_rollout_ref.rollout.n=1"], "actor_rollout_ref.rollout.n=1: a group needs several responses"),
-        (["actor_rollout_ref.rollout.n=4", "+algorithm.nthr.bta=1"], "did you mean algorithm.nthr.beta?"),
-    ],
-)
-def test_stock_main_ppo_refuses_before_ray_starts(arguments: list[str], message: str) -> None:
+def test_stock_main_ppo_refuses_before_ray_starts() -> None:
     with tempfile.TemporaryDirectory(prefix="vn") as folder:
-        settings = [*arguments, "algorithm.adv_estimator=nthr", f"hydra.run.dir={folder}"]
+        wrong = ["actor_rollout_ref.rollout.n=1", "+algorithm.nthr.bta=1"]
+        settings = [*wrong, "algorithm.adv_estimator=nthr", f"hydra.run.dir={folder}"]
         run = subprocess.run(
             [sys.executable, "-m", "verl.trainer.main_ppo", *overrides(1, f"{folder}/ray"), *TASK, *settings],
             env=os.environ | environment(),
@@ -97,5 +90,6 @@ def test_stock_main_ppo_refuses_before_ray_starts(arguments: list[str], message:
             check=False,
         )
         assert run.returncode != 0
-        assert message in run.stdout + run.stderr
+        assert "actor_rollout_ref.rollout.n=1: " in run.stderr
+        assert "algorithm.nthr.beta?" in run.stderr
         assert not Path(folder, "ray").exists()

@@ -1,0 +1,1 @@
+"""Loss terms against their formulas."""

@@ -1,0 +1,1 @@
+"""verl's real Megatron engine against Hugging Face."""

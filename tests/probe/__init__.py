@@ -1,0 +1,1 @@
+"""Single updates and their effect on correct responses."""

@@ -68,6 +68,7 @@ def test_json_and_files(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFix
     assert not list((tmp_path / "out").glob("*.part"))
 
 
+@pytest.mark.slow
 def test_the_table_is_printed(toy: ToyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [option for option in OPTIONS if option != "--json"]
     assert run(toy.model, toy.train, "--reward", toy.reward, "--out", tmp_path / "out", *arguments) == 0
@@ -76,6 +77,7 @@ def test_the_table_is_printed(toy: ToyPaths, tmp_path: Path, capsys: pytest.Capt
         assert expected in printed
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_results(
     toy: ToyPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

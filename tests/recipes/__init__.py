@@ -1,0 +1,1 @@
+"""Recipes: settings, dry runs, clusters."""
