@@ -2,7 +2,7 @@
 
 Starts from the pinned packages, lets pip upgrade verl and the other packages named, installs this project with its
 ranges of versions lifted, compares verl's functions with those that it was written for, and runs the tests. Needs the
-network and Python 3.11; some 3 GB, and an hour with all fast tests.
+network and Python 3.11; some 3 GB, and an hour with all default tests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="for the environment and the logs; new")
     parser.add_argument("--torch", default="torch==2.13.0", metavar="REQUIREMENT", help="kept as it is (%(default)s)")
     parser.add_argument("--packages", nargs="+", default=PACKAGES, metavar="NAME", help=f"({' '.join(PACKAGES)})")
-    parser.add_argument("--tests", default=FAST, metavar="ARGUMENTS", help="of pytest, as one word (the fast tests)")
+    parser.add_argument("--tests", default=FAST, metavar="ARGUMENTS", help="of pytest, as one word (the default tests)")
     args = parser.parse_args()
     if args.folder.exists():
         print(f"try_newest: {args.folder} exists; give a new folder", file=sys.stderr)

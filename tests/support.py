@@ -17,8 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "support.md"
 BEGIN, END = "<!-- python -m tests.support -->", "<!-- end -->"
-SUITES = {"slow": "-m slow", "distributed": "-m distributed", "": "fast"}
-"""How each suite's marker is named in the matrix; a test without one of the markers is in the fast suite."""
+SUITES = {"slow": "-m slow", "distributed": "-m distributed", "": "default"}
+"""How each tier's marker is named in the matrix; a test without one of the markers is in the default one."""
 
 SECTIONS = ("FSDP", "Megatron", "trainer", "training")
 
@@ -66,7 +66,7 @@ def matrix(covered: dict[str, set[str]], refused: set[str]) -> str:
             raise ValueError(f"covered by a test and {name}: {', '.join(both)}")
     if homeless := sorted(row for row in covered.keys() | refused if row.split(": ")[0] not in SECTIONS):
         raise ValueError(f"of none of the sections {', '.join(SECTIONS)}: {', '.join(homeless)}")
-    lines = ["| | shown by the fast tests | by the slower ones | refused | not run |", "|---|---|---|---|---|"]
+    lines = ["| | shown by the default tests | by other tiers | refused | not run |", "|---|---|---|---|---|"]
     for section in SECTIONS:
         own = {row: suites for row, suites in covered.items() if row.split(": ")[0] == section}
         cells = (
