@@ -19,7 +19,7 @@ NAN = math.nan
 def responses(groups: Groups, scores: list[list[float]], threshold: Tensor) -> WeightingInputs:
     rows = [torch.tensor(row) for row in scores]
     score = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=NAN)
-    return WeightingInputs(torch.zeros_like(score), score, threshold, groups.row_correct, groups.success_rate)
+    return WeightingInputs(torch.full_like(score, -1.0), score, threshold, groups.row_correct, groups.success_rate)
 
 
 def test_a_batch_counted_by_hand() -> None:

@@ -40,6 +40,24 @@ def test_nthr_with_beta_minus_infinity_eases_every_scored_token_of_wrong_respons
     assert selected.nonzero().tolist() == [[1, 0], [1, 1], [1, 2], [2, 1]]
 
 
+@pytest.mark.parametrize("weighting", [NTHR("balanced"), NTHR(0.0), RandomTokens(0.0)])
+@pytest.mark.parametrize(("rewards", "kept"), [([1.0, 0.4, -1.0, -1.0], 0.54), ([0.0, 0.0, 0.4, 1.0], 0.11)])
+def test_only_penalties_are_eased(weighting: NTHR, rewards: list[float], kept: float) -> None:
+    reward = torch.tensor(rewards)
+    advantage = ((reward - reward.mean()) / reward.std())[:, None].expand(4, 2)
+    assert any(row[0] == pytest.approx(kept, abs=0.005) for row in advantage.tolist())
+    inputs = WeightingInputs(
+        advantage=advantage,
+        score=torch.ones(4, 2),
+        threshold=torch.zeros(4),
+        correct=reward >= 0.5,
+        success_rate=torch.full((4,), 0.25),
+    )
+    weights = weighting.weights(inputs)
+    assert (weights[advantage > 0] == 1).all()
+    assert (weights[advantage < 0] < 1).all()
+
+
 @pytest.mark.parametrize("rho", [0.1, -0.1, 0.0])
 def test_thr_keeps_dominant_tokens_and_leans_to_a_sign(rho: float) -> None:
     weights = THR(rho).weights(two_groups())
@@ -56,7 +74,7 @@ def drawn(seed: int) -> Tensor:
     score[3, 10:] = NAN
     return RandomTokens(0.5).weights(
         WeightingInputs(
-            advantage=torch.ones_like(score),
+            advantage=torch.full_like(score, -1.0),
             score=score,
             threshold=torch.tensor([24.0, 29.0, 29.0, 5.0]),
             correct=torch.tensor([False, True, False, False]),

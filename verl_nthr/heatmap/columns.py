@@ -70,10 +70,8 @@ class TokenColumns:
     eased: NDArray[np.bool_]
     """Tokens whose penalty is reduced."""
 
-    @property
-    def penalised(self) -> NDArray[np.bool_]:
-        """Tokens that could be eased: trained on, of wrong responses in mixed groups."""
-        return self.trained & self.mixed & ~self.correct
+    penalised: NDArray[np.bool_]
+    """Tokens that could be eased: trained on, of wrong responses with Â < 0 in mixed groups."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,7 @@ def step_of(number: int, groups: list[Group], vocabulary: Vocabulary) -> Step:
 def columns_of(response: Response, mixed: bool, vocabulary: Vocabulary) -> TokenColumns:
     """The tokens of one response, of a group that is ``mixed`` or not."""
     length, tau = len(response.tokens), response.tau
+    trained = np.array(response.mask, np.bool_)
     margin = [None if score is None or tau is None else within_float32(score - tau) for score in response.scores]
     return TokenColumns(
         token=np.array([*map(vocabulary.number, response.token_ids, response.tokens)], np.uint32),
@@ -121,10 +120,11 @@ def columns_of(response: Response, mixed: bool, vocabulary: Vocabulary) -> Token
         entropy=np.array(response.entropies, np.float32),
         margin=np.array(margin, np.float32),
         position=(np.arange(length) * POSITIONS // max(length, 1)).astype(np.uint8),
-        trained=np.array(response.mask, np.bool_),
+        trained=trained,
         correct=np.full(length, response.correct),
         mixed=np.full(length, mixed),
         eased=np.array([*map(response.eased, range(length))], np.bool_),
+        penalised=trained & (mixed and not response.correct and response.advantage < 0),
     )
 
 

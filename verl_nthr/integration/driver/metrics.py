@@ -20,9 +20,9 @@ def step_metrics(groups: Groups, weighting: Weighting, inputs: WeightingInputs) 
 
     Returns:
         nthr/eased_fraction, kept_fraction or zeroed_fraction, by what the weighting does (of the tokens among which it
-        chooses: for nthr those of wrong responses in mixed groups), and nthr/mixed_group_fraction; of weightings by
-        score also nthr/score/mean and nthr/score/max over the same tokens, nthr/tau/mean and nthr/tau/negative_fraction
-        over mixed groups; of nthr and its ablation also nthr/eta/mean.
+        chooses: for nthr those of wrong responses with Â < 0 in mixed groups), and nthr/mixed_group_fraction; of
+        weightings by score also nthr/score/mean and nthr/score/max over the same tokens, nthr/tau/mean and
+        nthr/tau/negative_fraction over mixed groups; of nthr and its ablation also nthr/eta/mean.
     """
     candidates = weighting.candidates(inputs)
     selected = weighting.selected(inputs)[candidates]
