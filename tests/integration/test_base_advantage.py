@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from verl_nthr.advantages import RULES
 from verl_nthr.integration.config.estimators import BASES, VERL_BASES
 from verl_nthr.integration.config.options import AlgorithmOptions
-from verl_nthr.integration.driver.base_advantage import base_advantages, share_of_kept, warn_of_graded_rewards
+from verl_nthr.integration.driver.base_advantage import base_advantages, share_of_kept
 
 LAST = {"a_0_1": 1.0, "a_1_0": 0.0, "a_2_0": 0.0, "b_0_0": 0.0, "b_1_0": 0.0, "c_0_0": 1.0, "c_1_0": 1.0}
 """Rewards of the last outputs: a mixed group, one all wrong, one all correct."""
@@ -107,14 +106,6 @@ def test_the_share_of_kept_rows_makes_the_loss_a_mean_over_them(loss_agg_mode: s
     alone = agg_loss(-found[kept], mask[kept], loss_agg_mode, **scale)
     together = agg_loss(-found / share_of_kept(found, mask, loss_agg_mode), mask, loss_agg_mode, **scale)
     assert float(together) == pytest.approx(float(alone))
-
-
-def test_graded_rewards_are_warned_about_where_correctness_decides() -> None:
-    with pytest.warns(UserWarning, match=r"reward_threshold=0\.5: psr takes every reward .* 3 different rewards"):
-        warn_of_graded_rewards("psr", torch.tensor([0.0, 0.5, 1.0, 0.5]), 0.5)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_graded_rewards("psr", torch.tensor([-1.0, 1.0, 1.0]), 0.0)
 
 
 def test_without_a_kept_row_nothing_is_scaled() -> None:

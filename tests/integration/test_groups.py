@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from verl_nthr.integration.driver.groups import group_responses, metric_values
+from verl_nthr.integration.driver.groups import entry_values, group_responses
 
 
 def test_rows_are_grouped_by_uid_whatever_their_order() -> None:
@@ -56,14 +56,10 @@ def test_no_mixed_group() -> None:
     assert groups.group.shape == (0,)
 
 
-def test_the_reward_is_the_sum_of_the_scores() -> None:
-    assert metric_values("reward", [torch.tensor([0.0, 0.25, 0.75]), torch.tensor([-1.0])], ()) == [1.0, -1.0]
-
-
 def test_another_metric_comes_from_the_extra_info() -> None:
-    fields = [{"reward_extra_info": {"acc": True}}, {"reward_extra_info": {"acc": 0.0, "x": 1}}]
-    assert metric_values("acc", (), fields) == [1.0, 0.0]
+    rows = [{"acc": True}, {"acc": 0.0, "x": 1}]
+    assert entry_values("acc", rows) == [1.0, 0.0]
     with pytest.raises(KeyError, match=r"algorithm\.nthr\.metric=bleu: the reward function returned no such entry"):
-        metric_values("bleu", (), fields)
+        entry_values("bleu", rows)
     with pytest.raises(KeyError, match="it returned none"):
-        metric_values("acc", (), [None])
+        entry_values("acc", [{}])

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 
 from verl_nthr.advantages import RULES
-from verl_nthr.integration.config.estimators import ESTIMATORS
+from verl_nthr.integration.config.estimators import BASES, ESTIMATORS
 from verl_nthr.integration.config.nodes import changed_options
-from verl_nthr.integration.config.options import ALL_CORRECT, ALL_WRONG, HOMOGENEOUS
+from verl_nthr.integration.config.options import ADVANTAGE_METRIC, ALL_CORRECT, ALL_WRONG, HOMOGENEOUS, REWARD_METRIC
 from verl_nthr.integration.config.run import Caution, Findings, Problem, Run
 from verl_nthr.integration.config.settings import ACTOR, ROLLOUT
 
@@ -21,6 +21,11 @@ USES: tuple[tuple[str, str, Callable[[Run], bool]], ...] = (
         r"nthr\.(beta|vocabulary|anchor_includes_self|feature_device|token_dump_dir)",
         "a weighting that scores tokens (nthr, random, thr)",
         lambda run: run.is_scored,
+    ),
+    (
+        r"nthr\.reward_threshold",
+        "a metric other than advantage",
+        lambda run: run.options.nthr.metric != ADVANTAGE_METRIC,
     ),
     (r"nthr\.eta", "the weighting nthr or random", lambda run: run.weighting in ("nthr", "random")),
     (r"thr\.rho", "the weighting thr", lambda run: run.weighting == "thr"),
@@ -65,6 +70,34 @@ def check_estimator(run: Run) -> Findings:
         yield Problem(f"algorithm.use_kl_in_reward=True: {base} {why}; set it to False and {ACTOR}.use_kl_loss=True")
 
 
+def check_metric(run: Run) -> Findings:
+    """Look for what makes responses correct or wrong that are not."""
+    metric, base = run.options.nthr.metric, run.base or str(run.config.algorithm.adv_estimator)
+    uses_correctness = run.is_scored or run.is_monitored or (base in RULES and RULES[base].binary)
+    asked, threshold = f"algorithm.nthr.metric={metric}", run.options.nthr.reward_threshold
+    if metric == ADVANTAGE_METRIC and (base not in BASES or (base in RULES and RULES[base].binary)):
+        why = "is computed from correctness" if base in BASES else "takes more than the rewards of groups"
+        yield Problem(f"{asked}: the base advantage {base} {why}; name an entry of the reward's extra info, or reward")
+    if metric == ADVANTAGE_METRIC and run.is_filtered:
+        yield Problem(
+            f"{asked}: homogeneous groups have no advantages, so algorithm.filter_groups.drop="
+            f"{run.options.filter_groups.drop} cannot tell them apart; set algorithm.filter_groups.drop={HOMOGENEOUS}"
+        )
+    if metric != REWARD_METRIC or not uses_correctness:
+        return
+    if run.get("reward.reward_kwargs.overlong_buffer_cfg.enable"):
+        yield Caution(
+            "reward.reward_kwargs.overlong_buffer_cfg.enable=True lowers rewards of long responses, and correct ones "
+            f"below algorithm.nthr.reward_threshold={threshold} count as wrong; set algorithm.nthr.metric=acc, which "
+            "the reward manager returns"
+        )
+    if run.get("reward.reward_model.enable") and not run.get("reward.custom_reward_function.path"):
+        yield Caution(
+            f"reward.reward_model.enable=True: algorithm.nthr.reward_threshold={threshold} tells little about the "
+            "scores of a reward model; set algorithm.nthr.metric=advantage"
+        )
+
+
 def check_sampling(run: Run) -> Findings:
     """Warn of a setting that makes the responses to a prompt copies of each other."""
     if run.estimator is not None and run.estimator.compares_group and run.get(f"{ROLLOUT}.full_determinism"):
@@ -106,9 +139,15 @@ def check_filter(run: Run) -> Findings:
     asked, metric, is_enabled = f"algorithm.filter_groups.drop={drop}", run.options.nthr.metric, verls.get("enable")
     if run.is_filtered and not is_enabled:
         yield Caution(f"{asked} has no effect; set algorithm.filter_groups.enable=True")
-    if run.is_filtered and is_enabled and verls.get("metric") != metric:
+    differs, filters = verls.get("metric") != metric, f"algorithm.filter_groups.metric={verls.get('metric')}"
+    if run.is_scored and not run.is_filtered and is_enabled and differs and metric != ADVANTAGE_METRIC:
+        yield Caution(
+            f"{filters} decides which groups are dropped, and algorithm.nthr.metric={metric} which are mixed; set both "
+            "to the same"
+        )
+    if run.is_filtered and is_enabled and differs and metric != ADVANTAGE_METRIC:
         yield Problem(
-            f"{asked}: algorithm.filter_groups.metric={verls.get('metric')} decides which groups are homogeneous, and "
+            f"{asked}: {filters} decides which groups are homogeneous, and "
             f"algorithm.nthr.metric={metric} which are all-correct; set both to the same"
         )
     sampler = run.get("trainer.v1.sampler.custom_sampler") or {}

@@ -15,7 +15,7 @@ from verl_nthr.text import quoted
 from verl_nthr.weighting import NTHR, THR, WEIGHTINGS, Weighting
 
 HOMOGENEOUS, ALL_CORRECT, ALL_WRONG = "homogeneous", "all_correct", "all_wrong"
-REWARD_METRIC = "reward"
+REWARD_METRIC, ADVANTAGE_METRIC = "reward", "advantage"
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "base": (None, *BASES),
     "weighting": (None, *WEIGHTINGS),
@@ -60,8 +60,9 @@ class NTHROptions:
     """A response is correct if its ``metric`` is at least this; use 0 for rewards of ±1."""
 
     metric: str = REWARD_METRIC
-    """Decides correctness: ``reward`` is verl's score before any KL penalty; any other name is an entry of your reward
-    function's dict, such as ``acc``."""
+    """Decides correctness: ``reward`` is verl's score before any KL penalty; ``advantage`` takes a response for correct
+    if its base advantage of that score is above 0, for graded rewards and reward models; any other name is an entry of
+    your reward function's dict, such as ``acc``."""
 
     feature_device: str = "auto"
     """Memory that holds the hidden states until the end of the pass: ``device``, ``host``, or ``auto`` (the device
@@ -85,7 +86,7 @@ class NTHROptions:
             raise ValueError(f"anchor_includes_self={quoted(self.anchor_includes_self)}: use true or false")
         if not isinstance(self.metric, str) or not self.metric:
             raise ValueError(
-                f"metric={quoted(self.metric)}: use 'reward' or the name of an entry of the reward's extra info"
+                f"metric={quoted(self.metric)}: use 'reward', 'advantage' or an entry of the reward's extra info"
             )
         if self.token_dump_dir is not None and not isinstance(self.token_dump_dir, str):
             raise ValueError(f"token_dump_dir={quoted(self.token_dump_dir)}: use a path or null")

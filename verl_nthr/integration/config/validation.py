@@ -139,6 +139,7 @@ CHECKS: tuple[Callable[[Run], Findings], ...] = (
     _check_keys,
     check_versions,
     combinations.check_estimator,
+    combinations.check_metric,
     combinations.check_sampling,
     combinations.check_policy_loss,
     combinations.check_filter,

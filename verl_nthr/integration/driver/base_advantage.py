@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,18 +76,6 @@ def group_rewards_of(data: DataProto) -> GroupRewards:
         mean_log_prob=log_probs.sum(-1) / mask.sum(-1).clamp(min=1),
         lengths=mask.sum(-1),
     )
-
-
-def warn_of_graded_rewards(base: str, rewards: Tensor, threshold: float) -> None:
-    """Warn, once a process, if a rule on correctness alone meets rewards [B] of more than two values."""
-    values = torch.unique(rewards)
-    if len(values) > 2:
-        warnings.warn(
-            f"algorithm.nthr.reward_threshold={threshold}: {base} takes every reward of at least this for correct and "
-            f"loses the rest, but this batch has {len(values)} different rewards; choose the threshold, name a binary "
-            "entry of the reward's extra info by algorithm.nthr.metric, or take another base advantage",
-            stacklevel=2,
-        )
 
 
 def share_of_kept(advantages: Tensor, mask: Tensor, loss_agg_mode: str) -> float:

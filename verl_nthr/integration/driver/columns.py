@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
@@ -29,6 +29,15 @@ def read_columns(batch: KVBatchMeta, *names: str) -> TensorDict:
             "(BaseEngine.infer_batch): run without that one. `verl-nthr doctor` shows what is loaded in a Ray worker"
         )
     return data
+
+
+def read_extra_info(batch: KVBatchMeta) -> list[dict[str, Any]]:
+    """Read what the reward function returned beside the reward, {} for rows without."""
+    import transfer_queue as tq
+
+    data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+    rows = data.get("extra_fields").tolist() if "extra_fields" in set(data.keys()) else [None] * len(batch)
+    return [(row.get("reward_extra_info") or {}) if isinstance(row, dict) else {} for row in rows]
 
 
 def write_columns(batch: KVBatchMeta, columns: dict[str, Tensor]) -> KVBatchMeta:

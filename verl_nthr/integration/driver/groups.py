@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from verl_nthr.influence.selection import success_rates, thresholds
 from verl_nthr.integration.config.options import REWARD_METRIC, NTHROptions
-from verl_nthr.integration.driver.columns import read_columns
+from verl_nthr.integration.driver.columns import read_columns, read_extra_info
 from verl_nthr.integration.driver.sessions import read_sessions
 
 if TYPE_CHECKING:
@@ -120,22 +120,14 @@ def group_responses(
     )
 
 
-def metric_values(metric: str, rm_scores: Sequence[Tensor], extra_fields: Sequence[object]) -> list[float]:
-    """Read the metric that decides correctness, one value per row.
-
-    Args:
-        metric: "reward" for the sum of verl's unshaped ``rm_scores``, else an entry of ``reward_extra_info``.
-        rm_scores: B tensors [response length].
-        extra_fields: B dicts that may hold ``reward_extra_info``; read only for other metrics than "reward".
+def entry_values(metric: str, extra_infos: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Read the entry of B extra infos that decides correctness.
 
     Raises:
         KeyError: a row has no such entry.
     """
-    if metric == REWARD_METRIC:
-        return [float(scores.sum()) for scores in rm_scores]
     values = []
-    for fields in extra_fields:
-        extra_info = fields.get("reward_extra_info", {}) if isinstance(fields, dict) else {}
+    for extra_info in extra_infos:
         if metric not in extra_info:
             raise KeyError(
                 f"algorithm.nthr.metric={metric}: the reward function returned no such entry (it returned "
@@ -148,8 +140,12 @@ def metric_values(metric: str, rm_scores: Sequence[Tensor], extra_fields: Sequen
 def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
     """Read the groups of a batch in TransferQueue; verl's unshaped scores or their extra info decide correctness."""
     if options.metric == REWARD_METRIC:
-        values = metric_values(options.metric, read_columns(batch, "rm_scores")["rm_scores"].unbind(), ())
+        values = [float(scores.sum()) for scores in read_columns(batch, "rm_scores")["rm_scores"].unbind()]
     else:
-        values = metric_values(options.metric, (), read_columns(batch, "extra_fields").get("extra_fields").tolist())
-    is_padding = [bool(tag.get("is_padding", False)) for tag in batch.tags]
-    return group_responses(batch.keys, is_padding, values, options.reward_threshold)
+        values = entry_values(options.metric, read_extra_info(batch))
+    return group_responses(batch.keys, padding_rows(batch), values, options.reward_threshold)
+
+
+def padding_rows(batch: KVBatchMeta) -> list[bool]:
+    """Tell for each row of a batch whether it is padding."""
+    return [bool(tag.get("is_padding", False)) for tag in batch.tags]

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from verl_nthr.integration.config.estimators import Estimator, estimator_of
-from verl_nthr.integration.config.options import AlgorithmOptions
+from verl_nthr.integration.config.options import ADVANTAGE_METRIC, AlgorithmOptions
+from verl_nthr.integration.driver.advantage_sign import read_groups_by_advantage
 from verl_nthr.integration.driver.groups import Groups, read_groups
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class RunState:
     Attributes:
         has_checked_workers: whether the workers have been asked if they can do their part.
         streaks: updates in a row that the condition of an alert has held for, by the alert's message.
-        warned: kinds of numbers that were not finite and have been warned of.
+        warned: what has been warned of, and is not to be again.
     """
 
     def __init__(self, config: DictConfig) -> None:
@@ -47,8 +48,14 @@ class RunState:
         """The prompt groups of a batch of a step, read once however often they are asked for."""
         rows = step, tuple(batch.keys), tuple(bool(tag.get("is_padding", False)) for tag in batch.tags)
         if self._groups is None or self._groups[0] != rows:
-            self._groups = rows, read_groups(batch, self.algorithm.nthr)
+            self._groups = rows, self._read_groups(batch)
         return self._groups[1]
+
+    def _read_groups(self, batch: KVBatchMeta) -> Groups:
+        if self.algorithm.nthr.metric != ADVANTAGE_METRIC:
+            return read_groups(batch, self.algorithm.nthr)
+        base = self.estimator.base if self.estimator is not None else str(self._config.algorithm.adv_estimator)
+        return read_groups_by_advantage(batch, base, self.algorithm, self._config)
 
 
 def run_state(trainer: Any) -> RunState:
