@@ -109,6 +109,12 @@ ESTIMATORS: Rows = [
     (f"{estimator('psr')} algorithm.use_kl_in_reward=True", "algorithm.use_kl_in_reward=True psr use_kl_loss=True"),
     (f"{estimator('ngrpo')} algorithm.use_kl_in_reward=True", "use_kl_in_reward=True algorithm.ngrpo.max_reward"),
     (f"{LOSS}.loss_mode=geo_mean", "loss_mode=geo_mean vanilla gspo"),
+    (f"{estimator('psr')} {NTHR}.weighting=nthr {NTHR}.metric=advantage", "metric=advantage psr reward"),
+    (f"{DROP} {FILTER} {NTHR}.metric=advantage", "metric=advantage drop=all_wrong drop=homogeneous"),
+    (
+        f"{estimator('gae')} +algorithm.lld_monitor.freq=1 {NTHR}.metric=advantage critic.enable=True",
+        "metric=advantage gae",
+    ),
 ]
 
 SETTINGS: Rows = [
@@ -215,6 +221,22 @@ WARNED: Rows = [
     (estimator("ngrpo"), "clip_ratio_low=0.2 clip_ratio_high=0.2 clip_ratio_c=3.0 0.16, 0.24 1e9"),
     (f"{NTHR}.base=ngrpo {ACTOR}.clip_ratio_c=none", "clip_ratio_c=none 1e9"),
     (f"{ROLLOUT}.full_determinism=True", f"{ROLLOUT}.full_determinism=True False"),
+    (
+        "+reward.reward_kwargs.overlong_buffer_cfg.enable=True",
+        "overlong_buffer_cfg.enable=True algorithm.nthr.reward_threshold=0.5 algorithm.nthr.metric=acc",
+    ),
+    (
+        "reward.reward_model.enable=True",
+        "reward_model.enable=True algorithm.nthr.reward_threshold=0.5 algorithm.nthr.metric=advantage",
+    ),
+    (
+        f"{FILTER} algorithm.filter_groups.metric=acc",
+        "algorithm.filter_groups.metric=acc algorithm.nthr.metric=reward",
+    ),
+    (
+        f"{NTHR}.metric=advantage {NTHR}.reward_threshold=0",
+        "algorithm.nthr.reward_threshold=0 metric other than advantage",
+    ),
     (f"{estimator('grpo')} {NTHR}.beta=0", "algorithm.nthr.beta=0.0 nthr, random, thr"),
     (f"{estimator('pos_only')} {NTHR}.token_dump_dir=x", "algorithm.nthr.token_dump_dir=x nthr, random, thr"),
     (f"{estimator('thr')} {NTHR}.eta=0", "algorithm.nthr.eta=0 nthr random"),
@@ -234,6 +256,9 @@ UNOBJECTIONABLE = [
     "model_engine=megatron actor_rollout_ref.model.use_fused_kernels=True",
     f"{ACTOR}.fsdp_config.ulysses_sequence_parallel_size=2",
     "trainer.v1.trainer_mode=colocate_async",
+    f"reward.reward_model.enable=True {NTHR}.metric=advantage",
+    f"+reward.reward_kwargs.overlong_buffer_cfg.enable=True {NTHR}.metric=acc",
+    f"{FILTER} algorithm.filter_groups.metric=acc {NTHR}.metric=acc",
     SEPARATE,
     f"{SEPARATE} {ACTOR}.fsdp_config.param_offload=True trainer.v1.separate_async.parameter_sync_step=1",
     f"{ACTOR}.strategy=fsdp2 {ACTOR}.fsdp_config.param_offload=True",

@@ -70,11 +70,12 @@ class AdvantageComputation:
     def _look_at_rewards(self, rewards: Tensor, rule_is_binary: bool) -> None:
         """Warn once of rewards of several values, if the reward decides correctness and that matters."""
         matters = rule_is_binary or self.estimator.is_scored
-        if not matters or self.options.metric != REWARD_METRIC or GRADED in self._warned or len(rewards.unique()) <= 2:
+        if not matters or self.options.metric != REWARD_METRIC or GRADED in self._warned:
             return
-        entries = {name for extra_info in read_extra_info(self._batch) for name in extra_info}
-        warn_of_graded_rewards(rewards, self.options.reward_threshold, entries, knows_advantage=not rule_is_binary)
-        self._warned.add(GRADED)
+        if (number := len(rewards.unique())) > 2:
+            self._warned.add(GRADED)
+            entries = {name for extra_info in read_extra_info(self._batch) for name in extra_info}
+            warn_of_graded_rewards(number, self.options.reward_threshold, entries, knows_advantage=not rule_is_binary)
 
     def _weigh(self, base: Tensor, mask: Tensor) -> Tensor | float:
         if self.weighting is None:

@@ -5,25 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 
-import torch
-from torch import Tensor
 
-
-def warn_of_graded_rewards(rewards: Tensor, threshold: float, entries: Iterable[str], *, knows_advantage: bool) -> bool:
-    """Warn if a batch has rewards [B] of more than two values.
+def warn_of_graded_rewards(number: int, threshold: float, entries: Iterable[str], *, knows_advantage: bool) -> None:
+    """Warn of a batch with more than two different rewards.
 
     Args:
-        rewards: of the batch.
+        number: of different rewards.
         threshold: ``algorithm.nthr.reward_threshold``.
         entries: of the reward's extra info.
         knows_advantage: whether ``algorithm.nthr.metric=advantage`` is an answer.
-
-    Returns:
-        True if there was a reason to warn.
     """
-    number = len(torch.unique(rewards))
-    if number <= 2:
-        return False
     names = ", ".join(sorted(entries)) or "none here"
     other = ", or to advantage: then those with a base advantage above 0 are" if knows_advantage else ""
     warnings.warn(
@@ -32,4 +23,3 @@ def warn_of_graded_rewards(rewards: Tensor, threshold: float, entries: Iterable[
         f"to an entry of the reward's extra info that says which are correct ({names}){other}",
         stacklevel=2,
     )
-    return True
