@@ -22,7 +22,9 @@ METRICS = read("reference/metrics.md")
 def test_the_page_of_metrics_names_every_metric() -> None:
     groups = group_responses(["a_0_0", "a_1_0"], [False, False], [True, False])
     scores, thresholds = torch.tensor([[1.0], [2.0]]), torch.tensor([0.5, 0.5])
-    responses = WeightingInputs(torch.ones(2, 1), scores, thresholds, groups.row_correct, groups.success_rate)
+    responses = WeightingInputs(
+        torch.tensor([[1.0], [-1.0]]), scores, thresholds, groups.row_correct, groups.success_rate
+    )
     metrics = step_metrics(groups, NTHR(), responses) | displacement_metrics(torch.tensor([0.1]), 0.0)
     effects = {f"nthr/{weighting.effect}_fraction" for weighting in WEIGHTINGS.values()}
     of_the_trainer = {"nthr/seconds", "nthr/kept_share", "nthr/nonfinite_groups"}
