@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from verl_nthr.integration.driver.groups import entry_values, group_responses
+from verl_nthr.text import quoted
 
 
 def test_rows_are_grouped_by_uid_whatever_their_order() -> None:
@@ -57,9 +59,22 @@ def test_no_mixed_group() -> None:
 
 
 def test_another_metric_comes_from_the_extra_info() -> None:
-    rows = [{"acc": True}, {"acc": 0.0, "x": 1}]
-    assert entry_values("acc", rows) == [1.0, 0.0]
-    with pytest.raises(KeyError, match=r"algorithm\.nthr\.metric=bleu: the reward function returned no such entry"):
-        entry_values("bleu", rows)
-    with pytest.raises(KeyError, match="it returned none"):
-        entry_values("acc", [{}])
+    values = [True, 0.0, 1, np.float32(0.5), np.bool_(True), np.array(1.0), np.array([2]), torch.tensor([1.0])]
+    rows = [{"acc": value, "x": 1} for value in values]
+    assert entry_values("acc", [*"abcdefgh"], rows) == [1.0, 0.0, 1.0, 0.5, 1.0, 1.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "value", [None, "1", "correct", [1.0], {"a": 1}, np.array([0, 1]), np.array("1"), torch.ones(2), 1j]
+)
+def test_what_is_no_number_is_named_with_its_row(value: object) -> None:
+    with pytest.raises(ValueError, match=r"algorithm\.nthr\.metric=acc.*row u_1_0") as error:
+        entry_values("acc", ["u_0_0", "u_1_0"], [{"acc": 1.0}, {"acc": value}])
+    assert quoted(value) in str(error.value)
+
+
+def test_a_missing_entry_is_named_with_its_row_and_what_there_is() -> None:
+    with pytest.raises(KeyError, match=r"algorithm\.nthr\.metric=acc.*row u_1_0.*score"):
+        entry_values("acc", ["u_0_0", "u_1_0"], [{"acc": 1.0}, {"score": 1.0}])
+    with pytest.raises(KeyError, match="none"):
+        entry_values("acc", ["u_0_0"], [{}])

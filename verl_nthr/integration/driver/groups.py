@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from verl_nthr.influence.selection import success_rates, thresholds
 from verl_nthr.integration.config.options import REWARD_METRIC, NTHROptions
 from verl_nthr.integration.driver.columns import read_columns, read_extra_info
 from verl_nthr.integration.driver.sessions import read_sessions
+from verl_nthr.text import quoted
 
 if TYPE_CHECKING:
     from transfer_queue import KVBatchMeta
@@ -120,20 +122,34 @@ def group_responses(
     )
 
 
-def entry_values(metric: str, extra_infos: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Read the entry of B extra infos that decides correctness.
+def entry_values(metric: str, keys: Sequence[str], extra_infos: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Read the entry that decides correctness off B extra infos: numbers, flags, and arrays or tensors of one of these.
+
+    Args:
+        metric: name of the entry.
+        keys: B TransferQueue keys, for messages.
+        extra_infos: by row what the reward function returned beside the reward.
 
     Raises:
         KeyError: a row has no such entry.
+        ValueError: it is something else than a number.
     """
     values = []
-    for extra_info in extra_infos:
+    for key, extra_info in zip(keys, extra_infos, strict=True):
         if metric not in extra_info:
             raise KeyError(
-                f"algorithm.nthr.metric={metric}: the reward function returned no such entry (it returned "
-                f"{sorted(extra_info) or 'none'}); return it in the reward's dict, or use algorithm.nthr.metric=reward"
+                f"algorithm.nthr.metric={metric}: the reward function returned no such entry for row {key}, but "
+                f"{sorted(extra_info) or 'none'}; return it in the reward's dict, or use algorithm.nthr.metric=reward"
             )
-        values.append(float(extra_info[metric]))
+        value = extra_info[metric]
+        size = value.numel() if isinstance(value, Tensor) else getattr(value, "size", None)
+        number = value.item() if size == 1 else value
+        if not isinstance(number, Real):
+            raise ValueError(
+                f"algorithm.nthr.metric={metric}: the reward function returned {quoted(value)} for row {key}; return a "
+                "number or a flag there for every response"
+            )
+        values.append(float(number))
     return values
 
 
@@ -142,7 +158,7 @@ def read_groups(batch: KVBatchMeta, options: NTHROptions) -> Groups:
     if options.metric == REWARD_METRIC:
         values = [float(scores.sum()) for scores in read_columns(batch, "rm_scores")["rm_scores"].unbind()]
     else:
-        values = entry_values(options.metric, read_extra_info(batch))
+        values = entry_values(options.metric, batch.keys, read_extra_info(batch))
     return group_responses(batch.keys, padding_rows(batch), values, options.reward_threshold)
 
 
