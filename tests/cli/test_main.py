@@ -20,10 +20,21 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"verl-nthr {__version__}\n"
 
 
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_names_the_commands_and_loads_no_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys; from verl_nthr.cli.main import main\n"
+        f"try: main({arguments})\nfinally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    *shown, has_torch = done.stdout.splitlines()
+    assert all(f"    {command} " in "\n".join(shown) for command in ("demo", "doctor", "eval", "heatmap", "probe"))
+    assert has_torch == "False"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "COMMAND"),
         (["fly"], "fly"),
         (["demo", "--estimator", "ntrh"], "ntrh"),
         (["demo", "--steps", "0"], "0 is below 1"),

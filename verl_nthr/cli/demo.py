@@ -9,15 +9,13 @@ from verl_nthr.arguments import positive_float, positive_int, seed
 from verl_nthr.demo.settings import Settings, known_estimators
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="train a toy with stock verl on this machine, in about ten minutes, and look at the result",
-        description="Makes a tiny model, warms it up on worked additions, trains it with stock verl (vLLM, FSDP, Ray) "
-        "on this machine's CPU, and writes accuracies, timings, a reward curve and a page of token scores.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the arguments of the subcommand."""
+    parser.description = (
+        "Makes a tiny model, warms it up on worked additions, trains it with stock verl (vLLM, FSDP, Ray) "
+        "on this machine's CPU, and writes accuracies, timings, a reward curve and a page of token scores."
     )
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument(
         "--estimator",
         default="nthr",

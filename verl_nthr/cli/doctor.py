@@ -25,14 +25,12 @@ from verl_nthr.cli.training_command import read_command
 Found = TypeVar("Found")
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="check that verl loads NTHR, or that a training command can work",
-        description="Checks versions, entry points and what verl has loaded, in this process and in an actor of a "
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the arguments of the subcommand."""
+    parser.description = (
+        "Checks versions, entry points and what verl has loaded, in this process and in an actor of a "
         "private local Ray. With --config it checks a training command instead, without a GPU, Ray or a download. The "
-        "exit code is 1 if something is missing or wrong; the remedy is shown with it.",
+        "exit code is 1 if something is missing or wrong; the remedy is shown with it."
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(

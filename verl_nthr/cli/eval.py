@@ -10,14 +10,12 @@ from pathlib import Path
 from verl_nthr.arguments import positive_float, positive_int, seed
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "eval",
-        help="evaluate models and checkpoints on benchmarks: greedy accuracy, Pass@K, curves over training steps",
-        description="Greedy accuracy of each model on each benchmark and, with --samples, Pass@K, with confidence "
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the arguments of the subcommand."""
+    parser.description = (
+        "Greedy accuracy of each model on each benchmark and, with --samples, Pass@K, with confidence "
         "intervals, as tables, JSON and figures. A run that was stopped continues when it is started again with the "
-        "same arguments, and more models or benchmarks can join it.",
+        "same arguments, and more models or benchmarks can join it."
     )
     parser.add_argument(
         "models",

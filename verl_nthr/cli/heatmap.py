@@ -9,13 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "heatmap",
-        help="make an HTML page of dumped rollouts, their tokens coloured by score, and summaries of them",
-        description="Reads what algorithm.nthr.token_dump_dir has written and makes one self-contained HTML page: "
-        "every response with its tokens coloured by their NTHR score, filters, search, and summaries.",
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the arguments of the subcommand."""
+    parser.description = (
+        "Reads what algorithm.nthr.token_dump_dir has written and makes one self-contained HTML page: "
+        "every response with its tokens coloured by their NTHR score, filters, search, and summaries."
     )
     parser.add_argument(
         "dumps", nargs="+", type=Path, metavar="DUMP", help="folder of a token dump, or its <step>.jsonl files"

@@ -22,15 +22,13 @@ TOY = {"learning_rate": 1e-5, "max_response_tokens": 40}
 """Defaults with ``--toy``."""
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the arguments of the subcommand."""
     default = Settings()
-    parser = subparsers.add_parser(
-        "probe",
-        help="measure on your model and data how one GRPO update displaces correct responses, with and without NTHR",
-        description="For each prompt with correct and wrong responses: one update from the same weights with "
+    parser.description = (
+        "For each prompt with correct and wrong responses: one update from the same weights with "
         "GRPO, Pos-Only, GRPO+Random and GRPO+NTHR, and the change of log-likelihood of the correct responses. "
-        "A run that was stopped continues when it is started again with the same arguments.",
+        "A run that was stopped continues when it is started again with the same arguments."
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="path or name of a Hugging Face causal LM")
     parser.add_argument("data", nargs="?", metavar="DATA", help="parquet file in verl's format")
