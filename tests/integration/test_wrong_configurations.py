@@ -139,6 +139,19 @@ SETTINGS: Rows = [
         "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_PLUGINS=other",
         "VERL_USE_EXTERNAL_PLUGINS=other nthr",
     ),
+    *(
+        (override, f"{override.lstrip('+')} reward.{fix}")
+        for override, fix in (
+            ("custom_reward_function.path=/x/f.py", "custom_reward_function.path=/x/f.py"),
+            ("custom_reward_function.name=f", "custom_reward_function.name=f"),
+            ("reward_model.enable=True", "reward_model.enable=True"),
+            ("reward_model.reward_manager=dapo", "reward_manager.name=dapo"),
+            ("reward_model.model.path=a/b", "reward_model.model_path=a/b"),
+            ("reward_model.rollout.max_num_seqs=7", "reward_model.rollout.max_num_seqs=7"),
+            ("+reward_model.reward_kwargs.max_resp_len=9", "reward_kwargs.max_resp_len=9"),
+            ("sandbox_fusion.url=http://x", "sandbox_fusion.url=http://x"),
+        )
+    ),
     *((f"model_engine={name}", f"{ACTOR}.strategy={name} fsdp, fsdp2, megatron") for name in ("torchtitan", "veomni")),
     *((f"{ACTOR}.strategy={name}", f"{ACTOR}.strategy={name} fsdp2") for name in ("automodel", "fsdp_turbo", "fsdp3")),
     ("model_engine=megatron2", "model_engine megatron2"),

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from verl_nthr.integration.config import combinations
+from verl_nthr.integration.config.legacy_rewards import check_legacy_rewards
 from verl_nthr.integration.config.loss_options import POLICY_LOSS, option_names
 from verl_nthr.integration.config.nodes import NTHRConfigError, unknown_option
 from verl_nthr.integration.config.options import OWN_KEYS
@@ -140,6 +141,7 @@ CHECKS: tuple[Callable[[Run], Findings], ...] = (
     check_versions,
     combinations.check_estimator,
     combinations.check_metric,
+    check_legacy_rewards,
     combinations.check_sampling,
     combinations.check_policy_loss,
     combinations.check_filter,
