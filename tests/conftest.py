@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-
 
 class Progress:
     """Prints a folder's docstring before the dots of its tests."""

@@ -25,7 +25,7 @@ def run_ranks(
     Raises:
         AssertionError: a rank did not finish within ``timeout`` seconds, or died.
     """
-    context = multiprocessing.get_context("spawn" if backend == "nccl" else "forkserver")
+    context = multiprocessing.get_context("spawn" if "nccl" in backend else "forkserver")
     context.set_forkserver_preload(["tests.rank_server"])
     answers = context.Queue()
     with tempfile.TemporaryDirectory() as folder:

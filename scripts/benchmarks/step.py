@@ -199,7 +199,7 @@ class NTHRStep:
             padded = torch.nn.utils.rnn.pad_sequence(rewards, batch_first=True)
             mask = torch.nn.utils.rnn.pad_sequence(masks, batch_first=True)
             data = DataProto.from_dict(
-                tensors={"rm_scores": padded, "token_level_rewards": padded, "response_mask": mask},
+                tensors={"token_level_rewards": padded, "response_mask": mask},
                 non_tensors={"uid": np.array([str(group) for group in batch.group], dtype=object)},
             )
             trainer_base.compute_advantage_for_multi_trajectories(data, batch_keys=meta.keys, config=AlgoConfig())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 
@@ -51,6 +52,16 @@ def test_one_warning_names_the_metric_and_what_the_extra_info_has() -> None:
         step.advantages(metric="acc")
         step.advantages("dr_grpo")
         StepBatch.sound().advantages()
+
+
+def test_padding_and_outputs_without_a_reward_are_no_third_value() -> None:
+    step = rewarded(lambda key, place: 0.0 if key.startswith("pad") else 1.0 if key in CORRECT else -1.0)
+    step.rows["a_0_1"] = copy.deepcopy(step.rows["a_0_0"])
+    step.rows["a_0_0"]["rm_scores"][-1] = 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, metrics = step.advantages(reward_threshold=0.0)
+    assert metrics["nthr/mixed_group_fraction"] == pytest.approx(2 / 3)
 
 
 def test_a_rule_on_correctness_is_warned_of_without_that_way_out() -> None:

@@ -117,10 +117,8 @@ def _sources(args: argparse.Namespace, out: Path, console: Console) -> Sources:
 
 def _settings(args: argparse.Namespace) -> Settings:
     given = {field.name: getattr(args, field.name) for field in fields(Settings)}
-    if args.toy:
-        given = TOY | {name: value for name, value in given.items() if value is not None}
-        given["sampler"] = "transformers"
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    return Settings(**(TOY | given | {"sampler": "transformers"} if args.toy else given))
 
 
 def _at_least_two(text: str) -> int:

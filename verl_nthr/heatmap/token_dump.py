@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -154,7 +154,11 @@ def parse_response(line: str, where: str) -> Response:
     Raises:
         InputError: no JSON object, another schema, a key missing or of the wrong type, or lists of unequal length.
     """
-    record = parse_line(line, where)
+    return check_response(parse_line(line, where), where)
+
+
+def check_response(record: dict[str, Any], where: str) -> Response:
+    """The response in the JSON object of a line; raises as :func:`parse_response` does."""
     if "schema" not in record:
         raise InputError(f"{where} has no 'schema': it is not a token dump")
     if record["schema"] != SCHEMA:

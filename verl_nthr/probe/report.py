@@ -18,7 +18,7 @@ MOVED_ENOUGH = 0.5
 
 
 def print_report(summary: dict[str, Any], console: Console) -> None:
-    """Print the summary of :func:`verl_nthr.probe.summary.summarise`."""
+    """Print the summary of :func:`verl_nthr.probe.statistics.summarise`."""
     table = Table(title=f"Δ(x): change of ln π(correct | prompt), {summary['groups']} mixed groups")
     for heading in ("update", "mean Δ(x)", "Δ(x) < 0", "gain on GRPO", "standard error"):
         table.add_column(heading, justify="left" if heading == "update" else "right")

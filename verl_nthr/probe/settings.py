@@ -32,7 +32,7 @@ class Settings:
     """Of the one update."""
 
     eta: str | float = 0.0
-    """Factor of a eased token's advantage: a number in [0, 1], or "balanced", "p", "1-p"."""
+    """Factor of an eased token's advantage: a number in [0, 1], or "balanced", "p", "1-p"."""
 
     beta: float = 1.0
     """β of NTHR's threshold."""

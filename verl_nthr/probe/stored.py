@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from verl_nthr.errors import InputError
 from verl_nthr.generation.prompts import Prompt, encode_prompt
-from verl_nthr.heatmap.token_dump import parse_response
+from verl_nthr.heatmap.token_dump import check_response
 from verl_nthr.json_lines import Record, check_record, parse_line
 from verl_nthr.probe.groups import Group
 from verl_nthr.text import quoted
@@ -73,7 +73,7 @@ def read_stored(
             continue
         where = f"{path}:{number}"
         if "token_ids" in (entry := parse_line(line, where)):
-            name, prompt, response, reward = _read_dumped(line, where, tokenizer)
+            name, prompt, response, reward = _read_dumped(entry, where, tokenizer)
         else:
             name, prompt, response, reward = _read_verl(entry, where, tokenizer, by_text, max_response_tokens)
         prompt_of.setdefault(name, prompt)
@@ -92,9 +92,9 @@ def read_stored(
 
 
 def _read_dumped(
-    line: bytes, where: str, tokenizer: PreTrainedTokenizerBase
+    entry: dict[str, Any], where: str, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[str, list[int], list[int], float]:
-    found = parse_response(line, where)
+    found = check_response(entry, where)
     if 0 in found.mask:
         raise InputError(f"{where}: the response has tokens that the model did not write; the probe is single-turn")
     prompt = tokenizer.encode(found.prompt, add_special_tokens=False)

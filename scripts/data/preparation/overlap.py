@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ FIGURE = re.compile(r"\[asy\](?:(?!\[asy\]).)*?\[/asy\]", re.DOTALL)
 WORD = re.compile(r"[^\W_]+")
 
 
+@functools.lru_cache(maxsize=16)  # a row is normalised by each check in turn
 def normalise(problem: str) -> str:
     """Return the problem's tokens, lower-cased and without typesetting, one space apart; operators and signs stay."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", problem).casefold())
@@ -64,7 +66,7 @@ class Evaluation:
         """Find a problem that is the same after normalisation, or has ``size`` consecutive words in common.
 
         Returns:
-            ``overlap_exact`` or ``overlap_ngram``, and with what; None where there is no overlap.
+            ``overlap_exact`` or ``overlap_ngram``, and the problem that it overlaps with; None without an overlap.
         """
         if where := self._whole.get(normalise(problem)):
             return "overlap_exact", f"the same as {where}"
@@ -82,7 +84,7 @@ def read_problems(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
     for path in paths:
         files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
         if not path.exists() or not files:
-            raise InputError(f"--against {path} is no file, and no folder with parquet files")
+            raise InputError(f"--against {path} is neither a file nor a folder with parquet files")
         for file in files:
             for index, row in enumerate(read_file(file)):
                 yield f"{file}, row {index}", _problem(row, file)

@@ -144,5 +144,5 @@ def _json(path: Path) -> Iterator[dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no JSON ({error}); was the file cut off?") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path} is no list of JSON objects; a file with an object a line is named .jsonl")
+        raise InputError(f"{path} is not a list of JSON objects; a file with an object a line is named .jsonl")
     yield from rows

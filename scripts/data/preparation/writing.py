@@ -63,7 +63,7 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
 
 
 def rejects(name: str, split: str, selection: Selection) -> bytes:
-    """Return a JSON line for every dropped row of a set's split."""
+    """Return one JSON line per row that was dropped from a split."""
     lines = (
         {"set": name, "split": split, "index": each.row.index, "reason": each.reason, "detail": each.detail}
         | {"problem": each.row.problem, "answer": each.row.answer}

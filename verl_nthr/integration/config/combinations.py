@@ -65,7 +65,7 @@ def check_estimator(run: Run) -> Findings:
         )
     if (base, run.weighting) in NOTHING_LEFT:
         yield Problem(f"algorithm.nthr.weighting={run.weighting} removes all advantages of base={base}; unset one")
-    if run.get("algorithm.use_kl_in_reward") and (base == "ngrpo" or (base in RULES and RULES[base].binary)):
+    if run.get("algorithm.use_kl_in_reward") and (base == "ngrpo" or run.estimator.is_binary):
         why = "compares rewards with algorithm.ngrpo.max_reward" if base == "ngrpo" else "looks at correctness alone"
         yield Problem(f"algorithm.use_kl_in_reward=True: {base} {why}; set it to False and {ACTOR}.use_kl_loss=True")
 
@@ -73,10 +73,11 @@ def check_estimator(run: Run) -> Findings:
 def check_metric(run: Run) -> Findings:
     """Look for what makes responses correct or wrong that are not."""
     metric, base = run.options.nthr.metric, run.base or str(run.config.algorithm.adv_estimator)
-    uses_correctness = run.is_scored or run.is_monitored or (base in RULES and RULES[base].binary)
+    is_binary = run.estimator is not None and run.estimator.is_binary
+    uses_correctness = run.is_scored or run.is_monitored or is_binary
     asked, threshold = f"algorithm.nthr.metric={metric}", run.options.nthr.reward_threshold
-    if metric == ADVANTAGE_METRIC and (base not in BASES or (base in RULES and RULES[base].binary)):
-        why = "is computed from correctness" if base in BASES else "takes more than the rewards of groups"
+    if metric == ADVANTAGE_METRIC and (base not in BASES or is_binary):
+        why = "is computed from correctness" if is_binary else "takes more than the rewards of groups"
         yield Problem(f"{asked}: the base advantage {base} {why}; name an entry of the reward's extra info, or reward")
     if metric == ADVANTAGE_METRIC and run.is_filtered:
         yield Problem(
@@ -139,13 +140,14 @@ def check_filter(run: Run) -> Findings:
     asked, metric, is_enabled = f"algorithm.filter_groups.drop={drop}", run.options.nthr.metric, verls.get("enable")
     if run.is_filtered and not is_enabled:
         yield Caution(f"{asked} has no effect; set algorithm.filter_groups.enable=True")
-    differs, filters = verls.get("metric") != metric, f"algorithm.filter_groups.metric={verls.get('metric')}"
-    if run.is_scored and not run.is_filtered and is_enabled and differs and metric != ADVANTAGE_METRIC:
+    filters = f"algorithm.filter_groups.metric={verls.get('metric')}"
+    differs = is_enabled and metric not in (verls.get("metric"), ADVANTAGE_METRIC)
+    if differs and run.is_scored and not run.is_filtered:
         yield Caution(
             f"{filters} decides which groups are dropped, and algorithm.nthr.metric={metric} which are mixed; set both "
             "to the same"
         )
-    if run.is_filtered and is_enabled and differs and metric != ADVANTAGE_METRIC:
+    if differs and run.is_filtered:
         yield Problem(
             f"{asked}: {filters} decides which groups are homogeneous, and "
             f"algorithm.nthr.metric={metric} which are all-correct; set both to the same"

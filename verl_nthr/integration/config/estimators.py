@@ -37,6 +37,11 @@ class Estimator:
         return self.weighting is not None and WEIGHTINGS[self.weighting].is_scored
 
     @property
+    def is_binary(self) -> bool:
+        """True if the base advantage looks at correctness alone."""
+        return self.base in RULES and RULES[self.base].binary
+
+    @property
     def compares_group(self) -> bool:
         """True if an advantage depends on the other responses of the group."""
         return self.base not in RULES or RULES[self.base].compares_group

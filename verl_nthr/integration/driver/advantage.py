@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from verl_nthr.integration.config.options import REWARD_METRIC
 from verl_nthr.integration.driver import token_dump
 from verl_nthr.integration.driver.base_advantage import base_advantages, share_of_kept
-from verl_nthr.integration.driver.columns import read_columns, read_extra_info
-from verl_nthr.integration.driver.graded_rewards import warn_of_graded_rewards
+from verl_nthr.integration.driver.columns import read_columns
 from verl_nthr.integration.driver.metrics import step_metrics
 from verl_nthr.integration.driver.nonfinite import NonFiniteGroups
 from verl_nthr.integration.driver.run_state import RunState
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 
 
-GRADED = "graded rewards"
-
-
 class AdvantageComputation:
     """Computes one update's advantages; called as verl's ``compute_advantage_for_multi_trajectories``.
 
@@ -36,7 +31,6 @@ class AdvantageComputation:
 
     def __init__(self, run: RunState, trainer: PPOTrainer, batch: KVBatchMeta) -> None:
         self.trainer, self.estimator, self.algorithm = trainer, run.estimator, run.algorithm
-        self._batch, self._warned = batch, run.warned
         self.options = self.algorithm.nthr
         self.weighting = self.algorithm.weighting(self.estimator.weighting)
         self.groups = run.groups(batch, trainer.global_steps)
@@ -57,7 +51,6 @@ class AdvantageComputation:
     def _base(self, data: DataProto, batch_keys: list[str], **arguments: Any) -> Tensor:
         name, rule = self.estimator.base, self.algorithm.rule(self.estimator.base)
         unrewarded = self._nonfinite.in_rewards(data.batch["token_level_rewards"])
-        self._look_at_rewards(data.batch["rm_scores"][~unrewarded].sum(-1), rule is not None and rule.binary)
         base = base_advantages(name, rule, data, batch_keys, unrewarded, **arguments)
         base = base.masked_fill(self._nonfinite.in_base(base, name)[:, None], 0.0)
         if rule is not None and rule.drops_rows and self.algorithm.loss_denominator == "kept_tokens":
@@ -66,16 +59,6 @@ class AdvantageComputation:
             self.metrics["nthr/kept_share"] = share
             base = base / share
         return base
-
-    def _look_at_rewards(self, rewards: Tensor, rule_is_binary: bool) -> None:
-        """Warn once of rewards of several values, if the reward decides correctness and that matters."""
-        matters = rule_is_binary or self.estimator.is_scored
-        if not matters or self.options.metric != REWARD_METRIC or GRADED in self._warned:
-            return
-        if (number := len(rewards.unique())) > 2:
-            self._warned.add(GRADED)
-            entries = {name for extra_info in read_extra_info(self._batch) for name in extra_info}
-            warn_of_graded_rewards(number, self.options.reward_threshold, entries, knows_advantage=not rule_is_binary)
 
     def _weigh(self, base: Tensor, mask: Tensor) -> Tensor | float:
         if self.weighting is None:

@@ -37,6 +37,7 @@ class Groups:
         row_correct: [B] bool, False for padding rows.
         row_group: [B] int64, the row's prompt group among all of them, homogeneous ones included; −1 for padding rows.
         num_mixed: G.
+        num_values: different finite values of the metric that decides correctness.
         uids: of all prompt groups.
     """
 
@@ -47,6 +48,7 @@ class Groups:
     row_correct: Tensor
     row_group: Tensor
     num_mixed: int
+    num_values: int
     uids: tuple[str, ...]
 
     @property
@@ -118,6 +120,7 @@ def group_responses(
         row_correct=torch.cat([correct_S, torch.tensor([False])])[row],
         row_group=torch.cat([group, minus_one])[row],
         num_mixed=int(mixed.sum()),
+        num_values=len({value for value in value_S if math.isfinite(value)}),
         uids=tuple(uids),
     )
 

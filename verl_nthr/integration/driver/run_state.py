@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from verl_nthr.integration.config.estimators import Estimator, estimator_of
-from verl_nthr.integration.config.options import ADVANTAGE_METRIC, AlgorithmOptions
+from verl_nthr.integration.config.options import ADVANTAGE_METRIC, REWARD_METRIC, AlgorithmOptions
 from verl_nthr.integration.driver.advantage_sign import read_groups_by_advantage
-from verl_nthr.integration.driver.groups import Groups, read_groups
+from verl_nthr.integration.driver.graded_rewards import GRADED, warn_of_graded_rewards
+from verl_nthr.integration.driver.groups import Groups, padding_rows, read_groups
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -46,16 +47,23 @@ class RunState:
 
     def groups(self, batch: KVBatchMeta, step: int) -> Groups:
         """The prompt groups of a batch of a step, read once however often they are asked for."""
-        rows = step, tuple(batch.keys), tuple(bool(tag.get("is_padding", False)) for tag in batch.tags)
+        rows = step, tuple(batch.keys), tuple(padding_rows(batch))
         if self._groups is None or self._groups[0] != rows:
             self._groups = rows, self._read_groups(batch)
         return self._groups[1]
 
     def _read_groups(self, batch: KVBatchMeta) -> Groups:
-        if self.algorithm.nthr.metric != ADVANTAGE_METRIC:
-            return read_groups(batch, self.algorithm.nthr)
-        base = self.estimator.base if self.estimator is not None else str(self._config.algorithm.adv_estimator)
-        return read_groups_by_advantage(batch, base, self.algorithm, self._config)
+        estimator, options = self.estimator, self.algorithm.nthr
+        if options.metric == ADVANTAGE_METRIC:
+            base = estimator.base if estimator is not None else str(self._config.algorithm.adv_estimator)
+            return read_groups_by_advantage(batch, base, self.algorithm, self._config)
+        groups = read_groups(batch, options)
+        needs_two_values = estimator is not None and (estimator.is_scored or estimator.is_binary)
+        is_graded = options.metric == REWARD_METRIC and groups.num_values > 2
+        if needs_two_values and is_graded and GRADED not in self.warned:
+            self.warned.add(GRADED)
+            warn_of_graded_rewards(batch, groups.num_values, options.reward_threshold, estimator)
+        return groups
 
 
 def run_state(trainer: Any) -> RunState:
